@@ -1,0 +1,100 @@
+"""The flows' settings. Only this module and its siblings of the other layers read the environment."""
+
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field, SecretStr, ValidationError
+
+from flows.errors import WatchkeeperError
+from observability.config import ObservabilitySettings
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+class Settings(ObservabilitySettings):
+    """Everything that the flows can be told; each field's unit is in its name or its description."""
+
+    home: Path = Field(
+        default=CHECKOUT / ".watchkeeper",
+        description="Folder that holds all state: lake, landing, staging, quarantine, Prefect's database.",
+    )
+    contracts: Path = Field(
+        default=CHECKOUT / "flows" / "etl" / "contracts",
+        description="Folder of the contracts, one `<dataset>/<table>.yaml` a table.",
+    )
+    prefect_api_url: str | None = Field(
+        default=None,
+        description="A shared Prefect server to report to; without it, the server that belongs to the home.",
+    )
+    prefect_api_key: SecretStr | None = Field(default=None, description="API key of that shared server.")
+    spark_cores: int = Field(default=0, ge=0, description="Cores for local Spark; 0 takes all there are.")
+    spark_memory_mb: int = Field(default=2048, ge=512, description="Heap of local Spark, in MiB.")
+    spark_log_level: str = Field(
+        default="WARN",
+        pattern="^(ERROR|WARN|INFO|DEBUG)$",
+        description="Least severe level of Spark's driver log that reaches the run's log.",
+    )
+    snapshot_retention_days: float = Field(
+        default=30, gt=0, description="Days that a superseded lake snapshot stays readable."
+    )
+    orphan_age_hours: float = Field(
+        default=24,
+        gt=0,
+        description="Hours before maintenance removes what nothing refers to; longer than any run or query.",
+    )
+
+    @cached_property
+    def lake(self) -> Path:
+        """The lake: the catalog, one folder a table, and the raw zone."""
+        return self.home / "lake"
+
+    @cached_property
+    def raw(self) -> Path:
+        """The raw zone: every file that ever arrived, under its sha256."""
+        return self.lake / "raw"
+
+    @cached_property
+    def landing(self) -> Path:
+        """Where sources are looked for when none is named: one folder a dataset."""
+        return self.home / "landing"
+
+    @cached_property
+    def staging(self) -> Path:
+        """A folder a run: the job's arguments and its summary."""
+        return self.home / "staging"
+
+    @cached_property
+    def quarantine(self) -> Path:
+        """Rows that broke a rule, one Parquet file a run and table."""
+        return self.home / "quarantine"
+
+    @cached_property
+    def prefect(self) -> Path:
+        """Prefect's own home: its profile and SQLite database."""
+        return self.home / "prefect"
+
+    @cached_property
+    def run(self) -> Path:
+        """What is running now: `server.json` names the Prefect server of this home."""
+        return self.home / "run"
+
+    @cached_property
+    def logs(self) -> Path:
+        """Logs of the servers that belong to this home."""
+        return self.home / "logs"
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment and `.env`.
+
+    Raises:
+        WatchkeeperError: a value that a field refuses, named by its environment variable.
+    """
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        name = "WATCHKEEPER_" + str(first["loc"][0]).upper()
+        raise WatchkeeperError(f"setting {name}: {first['msg']}; see .env.example") from None
+    settings.home = settings.home.expanduser().absolute()
+    return settings

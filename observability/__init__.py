@@ -1,0 +1,1 @@
+"""What watches: every metric's declaration, how facts are emitted, and the watch's own settings."""

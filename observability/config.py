@@ -1,0 +1,17 @@
+"""The watch's settings: where events are sent. The layers above extend this class."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ObservabilitySettings(BaseSettings):
+    """Settings of the observability layer, read from `WATCHKEEPER_*` in the environment and `.env`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="WATCHKEEPER_", env_file=".env", env_ignore_empty=True, extra="ignore"
+    )
+
+    statsd_host: str = Field(default="127.0.0.1", description="Host that StatsD events are sent to.")
+    statsd_port: int = Field(
+        default=9125, ge=1, le=65535, description="UDP port of StatsD; statsd_exporter's default."
+    )
