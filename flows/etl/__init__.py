@@ -1,0 +1,1 @@
+"""From a bucket of messy files to a lake: land, transform on Spark, judge, commit."""

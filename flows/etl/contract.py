@@ -1,0 +1,320 @@
+"""A table's contract: one YAML file in `flows/etl/contracts/<dataset>/`, refused where it is not understood.
+
+A new data set is a new contract and no code. `load_dataset` reads a data set's contracts in the order in
+which their tables must be loaded (a table after those that its rules refer to).
+"""
+
+import re
+from collections.abc import Iterable
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from flows.errors import WatchkeeperError
+
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+TYPE = re.compile(
+    r"string|int|long|double|boolean|date|timestamp|timestamptz|decimal\((\d{1,2}),\s*(\d{1,2})\)"
+)
+TRANSFORM = re.compile(r"identity|year|month|day|truncate\[\d+\]")
+TIME_TYPES = ("date", "timestamp", "timestamptz")
+VALUE_TYPES = ("string", "int", "long")
+SOURCE_COLUMN = "_source_file"
+
+Name = Annotated[str, Field(pattern=rf"^{NAME.pattern}$")]
+
+
+class Strict(BaseModel):
+    """Refuses keys that it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(Strict):
+    """Which files of the source folder belong to the table, and how they are written."""
+
+    pattern: str = Field(description="Glob of the files' paths below the source folder, such as `*.csv.gz`.")
+    format: Literal["csv", "jsonl", "parquet", "images"]
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+
+
+class Column(Strict):
+    """One column: where its value comes from (a source column, a picture or an expression) and its type."""
+
+    type: str
+    source: str | None = Field(default=None, description="Its name in the files; its own name unless said.")
+    optional: bool = Field(default=False, description="Files may lack the column; its value is then null.")
+    format: str | None = Field(default=None, description="Spark pattern of a date or time, unless ISO 8601.")
+    expression: str | None = Field(default=None, description="Spark SQL over the other columns.")
+    picture: Literal["sha256", "width", "height", "bytes"] | None = Field(
+        default=None, description="A fact of the row's picture, in pixels or bytes."
+    )
+    drift: bool = Field(default=False, description="Watched for drift.")
+    description: str | None = None
+
+    @field_validator("type")
+    @classmethod
+    def _known_type(cls, value: str) -> str:
+        match = TYPE.fullmatch(value)
+        if not match:
+            raise ValueError(
+                f"unknown type {value!r}; use string, int, long, double, boolean, date, timestamp, "
+                "timestamptz or decimal(precision,scale)"
+            )
+        if match[1] and not (1 <= int(match[1]) <= 38 and int(match[2]) <= int(match[1])):
+            raise ValueError(f"{value}: precision is at most 38 and scale at most the precision")
+        return value.replace(" ", "")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if sum(x is not None for x in (self.source, self.expression, self.picture)) > 1:
+            raise ValueError("a column has one origin: source, expression or picture")
+        if self.format and self.type not in TIME_TYPES:
+            raise ValueError(f"format is for dates and times, not for {self.type}")
+        return self
+
+
+class Range(Strict):
+    """Inclusive bounds."""
+
+    min: float | int | str | None = None
+    max: float | int | str | None = None
+
+
+RULE_KINDS = ("not_null", "range", "allowed", "pattern", "length", "references", "check", "unique")
+
+
+class Rule(Strict):
+    """A row that breaks it goes to quarantine under its name. A null breaks `not_null` only."""
+
+    name: Name
+    column: str | None = None
+    not_null: Literal[True] | None = None
+    range: Range | None = None
+    allowed: list[str | int] | None = None
+    pattern: str | None = Field(default=None, description="Java regular expression that the text must match.")
+    length: int | None = Field(default=None, ge=1, description="Exact length in bytes of UTF-8.")
+    references: str | None = Field(default=None, description="`table.column` of the same data set.")
+    check: str | None = Field(default=None, description="Spark SQL that must not be false.")
+    unique: list[str] | None = Field(default=None, description="Columns whose values no later row repeats.")
+
+    @property
+    def kind(self) -> str:
+        """The one kind of rule that is set."""
+        return next(kind for kind in RULE_KINDS if getattr(self, kind) is not None)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        kinds = [kind for kind in RULE_KINDS if getattr(self, kind) is not None]
+        if len(kinds) != 1:
+            raise ValueError(f"rule {self.name!r} needs exactly one of {', '.join(RULE_KINDS)}")
+        if (self.column is None) != (kinds[0] in ("check", "unique")):
+            raise ValueError(f"rule {self.name!r}: `column` goes with every kind but check and unique")
+        if self.references and not re.fullmatch(rf"{NAME.pattern}\.{NAME.pattern}", self.references):
+            raise ValueError(f"rule {self.name!r}: references takes `table.column`, not {self.references!r}")
+        return self
+
+
+class TableRules(Strict):
+    """What a whole run must hold, or it does not commit (quarantine share) or warns (the others)."""
+
+    max_quarantined_ratio: float = Field(default=0.05, ge=0, le=1)
+    max_age_days: float | None = Field(default=None, gt=0, description="Of the newest event time.")
+    rows_per_file_band: tuple[float, float] | None = Field(
+        default=None, description="Bounds of this run's rows a file over the median of earlier runs'."
+    )
+
+
+class Partition(Strict):
+    """An Iceberg partition transform of a column."""
+
+    column: str
+    transform: str = Field(pattern=rf"^({TRANSFORM.pattern})$")
+
+
+class Bucket(Strict):
+    """Iceberg's bucket transform of the key that queries name."""
+
+    column: str
+    count: int = Field(ge=1, le=4096)
+
+
+class Images(Strict):
+    """Which columns of an image index name the picture, its id and its label."""
+
+    id: str
+    path: str
+    label: str
+
+
+class Contract(Strict):
+    """Everything that the ETL knows of one table."""
+
+    dataset: Name
+    table: Name
+    description: str
+    source: Source
+    columns: dict[Name, Column]
+    keys: list[str] = Field(default=[], description="Columns that are never null and unique together.")
+    event_time: str | None = None
+    rules: list[Rule] = []
+    table_rules: TableRules = TableRules()
+    partition: Partition | None = None
+    bucket: Bucket | None = None
+    sort: list[str] = []
+    duplicates: Literal["drop", "keep"] = Field(
+        description="Exact copies of a line within one file: `keep` where identical lines are real events."
+    )
+    images: Images | None = None
+
+    @property
+    def identifier(self) -> str:
+        """`dataset.table`."""
+        return f"{self.dataset}.{self.table}"
+
+    @property
+    def references(self) -> set[str]:
+        """Tables of the same data set that the rules refer to."""
+        return {rule.references.split(".")[0] for rule in self.rules if rule.references}
+
+    @property
+    def layout(self) -> list[tuple[str, str]]:
+        """(column, Iceberg transform) in the partition spec's order: time or value, then the bucket."""
+        pairs = [(self.partition.column, self.partition.transform)] if self.partition else []
+        return pairs + ([(self.bucket.column, f"bucket[{self.bucket.count}]")] if self.bucket else [])
+
+    def row_rules(self) -> list[Rule]:
+        """The rules in the order in which a row is judged: the keys', then the contract's own."""
+        keys = [Rule(name=f"missing_{key}", column=key, not_null=True) for key in self.keys]
+        unique = [Rule(name="duplicate_key", unique=self.keys)] if self.keys else []
+        return keys + self.rules + unique
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Self:
+        used: list[tuple[str, Iterable[str | None]]] = [
+            ("keys", self.keys),
+            ("sort", self.sort),
+            ("event_time", [self.event_time]),
+            ("partition", [self.partition.column] if self.partition else []),
+            ("bucket", [self.bucket.column] if self.bucket else []),
+            ("images", [self.images.id, self.images.path, self.images.label] if self.images else []),
+            *((f"rule {rule.name!r}", [rule.column, *(rule.unique or [])]) for rule in self.rules),
+        ]
+        for where, names in used:
+            for name in names:
+                if name is not None and name not in self.columns:
+                    raise ValueError(f"{where} names column {name!r}, which the contract does not have")
+        names_of_rules = [rule.name for rule in self.row_rules()]
+        if len(set(names_of_rules)) != len(names_of_rules):
+            raise ValueError("two rules have the same name; a quarantined row must name one")
+        return self
+
+    @model_validator(mode="after")
+    def _layout_is_possible(self) -> Self:
+        if (self.source.format == "images") != (self.images is not None):
+            raise ValueError("`images` and the source format `images` go together")
+        if self.event_time and self.columns[self.event_time].type not in TIME_TYPES:
+            raise ValueError(f"event_time {self.event_time!r} is not a date or a time")
+        if self.partition:
+            allowed = TIME_TYPES if self.partition.transform in ("year", "month", "day") else VALUE_TYPES
+            if self.columns[self.partition.column].type not in allowed:
+                raise ValueError(f"{self.partition.transform} partitions {', '.join(allowed)} only")
+        if self.bucket:
+            self._bucket_is_icebergs(self.bucket.column)
+        return self
+
+    def _bucket_is_icebergs(self, column: str) -> None:
+        """Spark's hash is Iceberg's for whole numbers, and for text of a length that four divides."""
+        kind = self.columns[column].type
+        if kind == "string" and not any(
+            rule.column == column and rule.length and rule.length % 4 == 0 for rule in self.rules
+        ):
+            raise ValueError(
+                f"bucket column {column!r} is text: add a rule with a `length` that is a multiple of four "
+                "(Spark and Iceberg hash other lengths differently), or bucket by a whole number"
+            )
+        if kind not in VALUE_TYPES:
+            raise ValueError(f"bucket column {column!r} must be string, int or long, not {kind}")
+
+
+def load_contract(path: Path) -> Contract:
+    """Read one contract.
+
+    Raises:
+        WatchkeeperError: unreadable, not YAML, or refused; names file, line where known, and field.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise WatchkeeperError(f"contract {path} cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise WatchkeeperError(f"contract {path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict):
+        raise WatchkeeperError(f"contract {path} must be a mapping of fields, not {type(document).__name__}")
+    try:
+        return Contract(dataset=path.parent.name, table=path.stem, **document)
+    except (ValidationError, TypeError) as error:
+        raise WatchkeeperError(f"contract {path} is refused:\n{_complaints(path, error)}") from None
+
+
+def _complaints(path: Path, error: ValidationError | TypeError) -> str:
+    if isinstance(error, TypeError):
+        return f"  {error}: the folder and the file name give the data set and the table"
+    text = path.read_text(encoding="utf-8")
+    lines = []
+    for fault in error.errors(include_url=False, include_input=False):
+        place = ".".join(str(part) for part in fault["loc"]) or "contract"
+        line = _line_of(text, fault["loc"])
+        lines.append(
+            f"  {f'line {line}, ' if line else ''}{place}: {fault['msg'].removeprefix('Value error, ')}"
+        )
+    return "\n".join(lines)
+
+
+def _line_of(text: str, location: tuple[int | str, ...]) -> int | None:
+    """Line (from 1) of the deepest part of `location` that the YAML text holds."""
+    node, line = yaml.compose(text), None
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((k, v) for k, v in node.value if k.value == str(part)), None)
+            if found is None:
+                break
+            line, node = found[0].start_mark.line + 1, found[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line
+
+
+def datasets(folder: Path) -> list[str]:
+    """Names of the data sets that have contracts."""
+    return sorted({path.parent.name for path in folder.glob("*/*.yaml")})
+
+
+def load_dataset(folder: Path, dataset: str) -> list[Contract]:
+    """A data set's contracts, each after those whose tables it refers to.
+
+    Raises:
+        WatchkeeperError: no such data set, a refused contract, or references that form a circle.
+    """
+    known = datasets(folder)
+    if dataset not in known:
+        raise WatchkeeperError(
+            f"no data set {dataset!r}: contracts exist for {', '.join(known) or 'none'} (in {folder})"
+        )
+    contracts = {path.stem: load_contract(path) for path in sorted((folder / dataset).glob("*.yaml"))}
+    for contract in contracts.values():
+        for table in contract.references - contracts.keys():
+            raise WatchkeeperError(
+                f"contract {contract.identifier} refers to {table!r}, which has no contract"
+            )
+    try:
+        order = list(TopologicalSorter({name: c.references for name, c in contracts.items()}).static_order())
+    except CycleError as error:
+        raise WatchkeeperError(f"contracts of {dataset} refer to each other: {error.args[1]}") from None
+    return [contracts[name] for name in order]

@@ -1,0 +1,110 @@
+"""The ETL flow: for each table of a data set land, Spark, verdict, commit, report.
+
+Run by `task etl`, `task demo` and the deployments of `prefect.yaml`. Promises that a table is either as it
+was or one snapshot further, and that the same input twice is one commit.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import date
+from typing import TypeVar
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from flows.config import Settings, load_settings
+from flows.console import OnProgress, reporter
+from flows.errors import WatchkeeperError
+from flows.etl import steps
+from flows.etl.contract import Contract, load_dataset
+from flows.etl.lake import OvertakenError
+from flows.etl.land import refuse_empty_source
+from flows.etl.plan import Again, make_plan
+from flows.etl.report import Summary, publish
+from flows.etl.runners.local import LocalRunner
+from flows.etl.steps import TableResult
+from observability import emit
+from observability.metrics import ETL_STEP_SECONDS
+
+REPLANS = 3
+T = TypeVar("T")
+
+
+@flow(name="etl", flow_run_name="etl-{dataset}", persist_result=False)
+def etl(
+    dataset: str,
+    source: str | None = None,
+    rebuild_from: date | None = None,
+    rebuild_to: date | None = None,
+    replay_table: str | None = None,
+) -> Summary:
+    """Bring a data set's new files into the lake, table by table.
+
+    Args:
+        dataset: a folder of contracts.
+        source: folder, glob or `s3://` prefix; `landing/<dataset>` of the home unless said.
+        rebuild_from: with `rebuild_to`, process the source files with rows of these days again.
+        rebuild_to: last day, inclusive.
+        replay_table: process this table's source files with quarantined rows again, and nothing else.
+
+    Raises:
+        WatchkeeperError: a table's run failed; that table is as it was.
+    """
+    settings = load_settings()
+    contracts = load_dataset(settings.contracts, dataset)
+    if replay_table:
+        contracts = [contract for contract in contracts if contract.table == replay_table]
+    again = Again(rebuild_from, rebuild_to, quarantined=replay_table is not None)
+    if source is None and again.kind == "etl":
+        source = str(settings.landing / dataset)
+    if source is not None:
+        refuse_empty_source(contracts, source)
+    summary = Summary(settings)
+    for contract in contracts:
+        with summary.table(contract.identifier) as record:
+            record(etl_table(settings, contract, source, again))
+    return summary
+
+
+def etl_table(settings: Settings, contract: Contract, source: str | None, again: Again) -> TableResult:
+    """One table's run; planned anew where another run's commit concerned the same files."""
+    for _ in range(REPLANS):
+        try:
+            return attempt(settings, contract, source, again)
+        except OvertakenError as overtaken:
+            get_run_logger().warning("planning again: %s", overtaken)
+    raise WatchkeeperError(
+        f"{contract.identifier}: {REPLANS} runs in a row were overtaken by others; run again later"
+    )
+
+
+def attempt(settings: Settings, contract: Contract, source: str | None, again: Again) -> TableResult:
+    """Land, Spark, verdict, commit, report. Staging is left clean however it ends."""
+    started, log = time.perf_counter(), get_run_logger()
+    plan = step("land", contract, lambda show: make_plan(settings, contract, source, again, show))
+    if plan.nothing_to_do:
+        snapshot = plan.base.current_snapshot() if plan.base else None
+        return TableResult("unchanged", snapshot_id=snapshot.snapshot_id if snapshot else None)
+    try:
+        runner = LocalRunner(settings)
+        staged = step("spark", contract, lambda show: steps.run_spark(settings, plan, runner, show, log.info))
+        verdict = step("verdict", contract, lambda _: steps.reach_verdict(settings, plan, staged))
+        result = step("commit", contract, lambda _: steps.commit(settings, plan, staged, steps.flow_run_id()))
+    finally:
+        steps.discard(plan)
+    result.seconds = round(time.perf_counter() - started, 3)
+    step("report", contract, lambda _: publish(settings, contract, plan, verdict, result))
+    return result
+
+
+def step(name: str, contract: Contract, work: Callable[[OnProgress], T]) -> T:
+    """Run one step as a Prefect task, shown and timed. The work is a closure: nothing is hashed or copied."""
+    label = f"{contract.identifier} · {name}"
+    labels = {"dataset": contract.dataset, "table": contract.table, "step": name}
+
+    @task(name=name, task_run_name=label, cache_policy=NO_CACHE, persist_result=False)
+    def run() -> T:
+        with reporter.step(label) as on_progress, emit.timed(ETL_STEP_SECONDS, **labels):
+            return work(on_progress)
+
+    return run()

@@ -1,0 +1,117 @@
+"""The Spark job's arguments: what the submitter has validated, handed over as JSON.
+
+pydantic has compiled parts and does not ship to EMR, so the job gets plain JSON and trusts it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from flows.etl.contract import SOURCE_COLUMN, Contract, Rule
+from flows.etl.inspect_file import jsonl
+from flows.etl.land import Arrival
+
+VERDICT_COLUMNS = [("_rule", 1_000_001), ("_raw", 1_000_002), ("_sha256", 1_000_003)]
+"""Written beside the lake's columns in the same pass; their field ids are far above any the lake will use."""
+
+SPARK_TYPES = {"long": "bigint", "timestamp": "timestamp_ntz", "timestamptz": "timestamp"}
+
+
+def describe(
+    contract: Contract,
+    arrivals: list[Arrival],
+    field_ids: dict[str, int],
+    *,
+    output: str,
+    folder: Path,
+    kept: list[list[str]],
+    except_sources: list[str],
+    keys: dict[str, dict[str, Any]],
+) -> dict[str, Any]:
+    """The whole job: `kept` are groups of data files of one schema, rewritten without `except_sources`."""
+    return {
+        "format": contract.source.format,
+        "delimiter": contract.source.delimiter,
+        "columns": columns(contract),
+        "rules": [rule_json(rule) for rule in contract.row_rules()],
+        "rule_names": rule_names(contract),
+        "duplicates": contract.duplicates,
+        "images": contract.images.model_dump() if contract.images else None,
+        "pictures": write_pictures(arrivals, folder / "pictures.jsonl"),
+        "partitions": partitions(contract),
+        "sort": contract.sort,
+        "sources": {a.sha256: a.path for a in arrivals},
+        "groups": groups(arrivals),
+        "kept": {
+            "groups": [{"files": files} for files in kept],
+            "columns": [[name, kind, field_ids[name]] for name, kind in lake_columns(contract)],
+            "verdict_columns": VERDICT_COLUMNS,
+            "except_sources": except_sources,
+        },
+        "keys": keys,
+        "output": output,
+        "summary": str(folder / "_summary.json"),
+    }
+
+
+def columns(contract: Contract) -> list[dict[str, Any]]:
+    """The contract's columns; `source` is the name in the files, null for what is not read from them."""
+    return [
+        {
+            "name": name,
+            "type": column.type,
+            "source": None if column.expression or column.picture else column.source or name,
+            "format": column.format,
+            "expression": column.expression,
+            "picture": column.picture,
+        }
+        for name, column in contract.columns.items()
+    ]
+
+
+def lake_columns(contract: Contract) -> list[tuple[str, str]]:
+    """Name and Spark type of each column of the lake's table, the source file's last."""
+    own = [(name, SPARK_TYPES.get(c.type, c.type)) for name, c in contract.columns.items()]
+    return [*own, (SOURCE_COLUMN, "string")]
+
+
+def rule_json(rule: Rule) -> dict[str, Any]:
+    """A rule as the job wants it: name, column, kind and the kind's value."""
+    value = getattr(rule, rule.kind)
+    if rule.range is not None:
+        value = rule.range.model_dump()
+    return {"name": rule.name, "column": rule.column, "kind": rule.kind, "value": value}
+
+
+def rule_names(contract: Contract) -> list[str]:
+    """Every name that a quarantined row can carry."""
+    cast = [f"bad_{c['name']}" for c in columns(contract) if c["source"] and c["type"] != "string"]
+    pictures = ["picture_missing", "picture_unreadable"] if contract.images else []
+    return ["ragged_line", *cast, *pictures, *(rule.name for rule in contract.row_rules())]
+
+
+def partitions(contract: Contract) -> list[dict[str, str]]:
+    """The layout's transforms in the order of the Iceberg partition spec."""
+    return [{"column": c, "transform": t, "type": contract.columns[c].type} for c, t in contract.layout]
+
+
+def groups(arrivals: Iterable[Arrival]) -> list[dict[str, Any]]:
+    """Files that share a header are read together; empty ones are not read at all."""
+    by_header: dict[tuple[tuple[str, ...], str], list[str]] = defaultdict(list)
+    for arrival in arrivals:
+        if not arrival.finding.empty:
+            by_header[arrival.finding.header, arrival.finding.header_line].append(str(arrival.raw))
+    return [
+        {"header": list(header), "header_line": line, "files": files}
+        for (header, line), files in by_header.items()
+    ]
+
+
+def write_pictures(arrivals: Iterable[Arrival], path: Path) -> str | None:
+    """The facts of the indexes' pictures as JSON lines; None where there are none."""
+    facts = [{"index_sha256": a.sha256} | dict(fact) for a in arrivals for fact in a.finding.pictures]
+    if not facts:
+        return None
+    path.write_text(jsonl(facts), encoding="utf-8")
+    return str(path)

@@ -1,0 +1,196 @@
+"""The maintenance flow: rewrite small files, expire old snapshots, remove what nothing refers to.
+
+Run by `task maintain` and its deployment. Removes nothing that a reader may still need: a file goes only
+when it is older than the set age and no version of the table that was current within that age names it.
+"""
+
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_table_artifact
+from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.expressions import AlwaysTrue
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import StaticTable, Table
+
+from flows.config import Settings, load_settings
+from flows.etl import steps
+from flows.etl.contract import Contract, datasets, load_dataset
+from flows.etl.flow import step
+from flows.etl.lake import Lake, OvertakenError, files_with, local_path
+from flows.etl.land import Landing
+from flows.etl.plan import Plan
+from flows.etl.runners.local import LocalRunner
+from flows.etl.schema import refuse_incompatible
+from flows.etl.sources import PROPERTY, Sources
+
+
+@dataclass
+class Upkeep:
+    """What maintenance did to one table."""
+
+    files_rewritten: int = 0
+    files_written: int = 0
+    snapshots_expired: int = 0
+    files_removed: int = 0
+    bytes_removed: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+@flow(name="maintain", persist_result=False)
+def maintain() -> dict[str, Upkeep]:
+    """Keep every table that has a contract in good order."""
+    settings = load_settings()
+    lake = Lake(settings)
+    done: dict[str, Upkeep] = {}
+    for dataset in datasets(settings.contracts):
+        for contract in load_dataset(settings.contracts, dataset):
+            if lake.table(contract.identifier) is not None:
+                done[contract.identifier] = maintain_table(settings, contract)
+    remove_abandoned(settings)
+    rows = [
+        {"table": name, **upkeep.__dict__, "notes": "; ".join(upkeep.notes)} for name, upkeep in done.items()
+    ]
+    create_table_artifact(key="maintenance", table=rows, description="What maintenance did")
+    return done
+
+
+def maintain_table(settings: Settings, contract: Contract) -> Upkeep:
+    """The three steps on one table, each as a Prefect task."""
+    upkeep = Upkeep()
+    step("compact", contract, lambda _: compact(settings, contract, upkeep))
+    step("expire", contract, lambda _: expire(settings, contract, upkeep))
+    step("sweep", contract, lambda _: sweep(settings, contract, upkeep))
+    return upkeep
+
+
+def compact(settings: Settings, contract: Contract, upkeep: Upkeep) -> None:
+    """Rewrite each cell of the layout that has more than one file, in one snapshot with the same rows."""
+    base = Lake(settings).table(contract.identifier)
+    small = crowded(files_with(base, AlwaysTrue()))
+    if base is None or not small:
+        return
+    refuse_incompatible(contract, base)
+    run = uuid.uuid4().hex[:12]
+    folder = settings.staging / contract.dataset / contract.table / run
+    output = Lake(settings).folder(contract.identifier) / "data" / run
+    plan = Plan(contract, base, Sources(), Landing(), small, "compaction", folder, output, run)
+    try:
+        staged = steps.run_spark(settings, plan, LocalRunner(settings), on_log=get_run_logger().info)
+        steps.reach_verdict(settings, plan, staged)
+        steps.commit(settings, plan, staged, steps.flow_run_id())
+    except OvertakenError as overtaken:
+        upkeep.notes.append(f"left for the next time: {overtaken}")
+        return
+    finally:
+        steps.discard(plan)
+    upkeep.files_rewritten, upkeep.files_written = len(small), len(staged.files)
+
+
+def crowded(files: list[DataFile]) -> list[DataFile]:
+    """Files that share their cell of the layout with others."""
+    cells: dict[str, list[DataFile]] = defaultdict(list)
+    for file in files:
+        cells[repr((file.spec_id, file.partition))].append(file)
+    return [file for cell in cells.values() if len(cell) > 1 for file in cell]
+
+
+def expire(settings: Settings, contract: Contract, upkeep: Upkeep) -> None:
+    """Forget snapshots that were superseded before the retention; the current one always stays."""
+    table = Lake(settings).table(contract.identifier)
+    assert table is not None
+    old = superseded_before(table, datetime.now(UTC) - timedelta(days=settings.snapshot_retention_days))
+    if not old:
+        return
+    try:
+        table.maintenance.expire_snapshots().by_ids(old).commit()
+    except CommitFailedException:
+        upkeep.notes.append("snapshots not expired: a run committed meanwhile")
+        return
+    upkeep.snapshots_expired = len(old)
+
+
+def superseded_before(table: Table, moment: datetime) -> list[int]:
+    """Snapshots whose successor is older than `moment`: nobody saw them as current since."""
+    line = sorted(table.snapshots(), key=lambda snapshot: snapshot.timestamp_ms)
+    limit = moment.timestamp() * 1000
+    current = table.current_snapshot()
+    return [old.snapshot_id for old, new in pairwise(line) if new.timestamp_ms < limit and old != current]
+
+
+def sweep(settings: Settings, contract: Contract, upkeep: Upkeep) -> None:
+    """Remove files of the table's folders that are old and that no recent version names."""
+    lake = Lake(settings)
+    table = lake.table(contract.identifier)
+    assert table is not None
+    cutoff = time.time() - settings.orphan_age_hours * 3600
+    folder = lake.folder(contract.identifier)
+    named = set().union(*(files_of(version, folder) for version in recent_versions(table, cutoff)))
+    bad_rows = settings.quarantine / contract.dataset / contract.table
+    runs = {run for path in named if path.parent.name == "sources" for run in quarantine_runs(path)}
+    named |= {bad_rows / f"{run}.parquet" for run in runs}
+    retention = time.time() - settings.snapshot_retention_days * 86400
+    for path in [*old_files(folder, cutoff), *old_files(bad_rows, min(cutoff, retention))]:
+        if path not in named:
+            upkeep.files_removed += 1
+            upkeep.bytes_removed += path.stat().st_size
+            path.unlink()
+    remove_empty_folders(folder / "data")
+
+
+def recent_versions(table: Table, cutoff: float) -> Iterator[Table]:
+    """The table now, and each earlier version that a reader may have opened since `cutoff`."""
+    yield table
+    log = table.metadata.metadata_log
+    ends = [entry.timestamp_ms for entry in log[1:]] + [table.metadata.last_updated_ms]
+    for entry, end in zip(log, ends, strict=True):
+        if end >= cutoff * 1000 and Path(local_path(entry.metadata_file)).exists():
+            yield StaticTable.from_metadata(entry.metadata_file)
+
+
+def files_of(version: Table, folder: Path) -> set[Path]:
+    """Every file that a version of the table refers to, itself included."""
+    names = {local_path(version.metadata_location)}
+    for snapshot in version.snapshots():
+        names.add(local_path(snapshot.manifest_list))
+        if snapshot.summary:
+            names.add(str(folder / "sources" / f"{snapshot.summary[PROPERTY]}.json"))
+        for manifest in snapshot.manifests(version.io):
+            names.add(local_path(manifest.manifest_path))
+            names.update(local_path(e.data_file.file_path) for e in manifest.fetch_manifest_entry(version.io))
+    return {Path(name) for name in names}
+
+
+def quarantine_runs(sources: Path) -> set[str]:
+    """The quarantine files that a snapshot's sources refer to."""
+    return set(Sources.load(sources.parent, sources.stem).quarantined.values()) if sources.exists() else set()
+
+
+def old_files(folder: Path, cutoff: float) -> list[Path]:
+    """Files that have not been touched since `cutoff`."""
+    return [path for path in folder.rglob("*") if path.is_file() and path.stat().st_mtime < cutoff]
+
+
+def remove_abandoned(settings: Settings) -> None:
+    """Remove what killed runs left in staging, and half copies of the raw zone."""
+    cutoff = time.time() - settings.orphan_age_hours * 3600
+    for path in old_files(settings.staging, cutoff):
+        path.unlink()
+    for path in old_files(settings.raw, cutoff):
+        if path.suffix == ".tmp":
+            path.unlink()
+    remove_empty_folders(settings.staging)
+
+
+def remove_empty_folders(folder: Path) -> None:
+    """Remove folders below `folder` that hold nothing."""
+    for path in sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True):
+        if not any(path.iterdir()):
+            path.rmdir()

@@ -1,0 +1,115 @@
+"""`task quarantine`: the rows that broke a rule, and why; `--replay` runs them again."""
+
+import argparse
+import csv
+import json
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flows.config import Settings, load_settings
+from flows.console import out, reporter
+from flows.errors import WatchkeeperError, run_command
+from flows.etl.contract import Contract, load_dataset
+from flows.etl.lake import Lake
+from flows.etl.quality import by_count
+from flows.etl.quarantine import SCHEMA, count_by_rule
+from flows.etl.sources import Sources
+from flows.prefect_env import apply_prefect_environment
+
+
+def main() -> int:
+    """Show the quarantine, or replay it."""
+    args = argparse.ArgumentParser(prog="task quarantine --", description=__doc__)
+    args.add_argument("--dataset", required=True)
+    args.add_argument("--table", required=True)
+    args.add_argument(
+        "--run", help="the rows of one run, also of one that failed; all that are open unless said"
+    )
+    args.add_argument("--limit", type=int, default=20, help="rows to show (default 20); 0 shows all")
+    args.add_argument("--format", choices=("table", "csv", "json"), default="table")
+    args.add_argument("--replay", action="store_true", help="run the files of these rows again")
+    given = args.parse_args()
+    settings = load_settings()
+    contract = contract_of(settings, given.dataset, given.table)
+    if given.replay:
+        return replay(settings, contract)
+    lake = Lake(settings)
+    known = lake.sources(lake.table(contract.identifier))
+    folder = settings.quarantine / contract.dataset / contract.table
+    rows = read_run(folder, given.run) if given.run else read_open(folder, known)
+    shown = rows.slice(0, given.limit or None)
+    show(shown, rows, known, given.format)
+    return 0
+
+
+def contract_of(settings: Settings, dataset: str, table: str) -> Contract:
+    """The table's contract.
+
+    Raises:
+        WatchkeeperError: there is none.
+    """
+    contracts = {contract.table: contract for contract in load_dataset(settings.contracts, dataset)}
+    if table not in contracts:
+        raise WatchkeeperError(f"data set {dataset} has no table {table!r}; it has {', '.join(contracts)}")
+    return contracts[table]
+
+
+def read_run(folder: Path, run: str) -> pa.Table:
+    """The rows that one run quarantined."""
+    path = folder / f"{run}.parquet"
+    if not path.is_file():
+        runs = ", ".join(sorted(file.stem for file in folder.glob("*.parquet"))) or "none"
+        raise WatchkeeperError(f"run {run!r} has no quarantined rows here; runs that have: {runs}")
+    return pq.read_table(path)
+
+
+def read_open(folder: Path, known: Sources) -> pa.Table:
+    """The rows of the table's current source files: what a later correction replaced is not among them."""
+    parts = []
+    for run in sorted(set(known.quarantined.values())):
+        files = [path for path, last in known.quarantined.items() if last == run]
+        parts.append(pq.read_table(folder / f"{run}.parquet", filters=[("source_file", "in", files)]))
+    return pa.concat_tables(parts) if parts else SCHEMA.empty_table()
+
+
+def show(shown: pa.Table, rows: pa.Table, known: Sources, form: str) -> None:
+    """Print the rows; for people also the counts and the files that could not be read."""
+    if form == "json":
+        print(json.dumps(shown.to_pylist()))
+    elif form == "csv":
+        writer = csv.DictWriter(sys.stdout, SCHEMA.names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(shown.to_pylist())
+    else:
+        for row in shown.to_pylist():
+            line = f":{row['line']}" if row["line"] else ""
+            out.print(f"[bold]{row['source_file']}{line}[/]  [yellow]{row['rule']}[/]", soft_wrap=True)
+            out.print(f"    {row['raw']}", markup=False, soft_wrap=True)
+        counts = ", ".join(f"{rule} {count:,}" for rule, count in by_count(count_by_rule(rows)))
+        out.print(f"{len(shown):,} of {len(rows):,} rows shown" + (f": {counts}" if counts else ""))
+        for path, entry in known.rejected.items():
+            out.print(f"file [bold]{path}[/] could not be read: {entry.reason}", soft_wrap=True)
+
+
+def replay(settings: Settings, contract: Contract) -> int:
+    """Run the source files with quarantined rows again, under today's contract."""
+    lake = Lake(settings)
+    known = lake.sources(lake.table(contract.identifier))
+    if not known.quarantined and not known.rejected:
+        out.print(f"nothing of {contract.identifier} is in quarantine")
+        return 0
+    apply_prefect_environment(settings)
+    from flows.etl.flow import etl
+    from flows.etl.report import print_summary
+
+    with reporter.shown():
+        summary = etl(contract.dataset, replay_table=contract.table)
+    print_summary(summary.tables)
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

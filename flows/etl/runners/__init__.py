@@ -1,0 +1,1 @@
+"""Where Spark runs: one adapter a file behind the small interface of `base`."""

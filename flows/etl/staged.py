@@ -1,0 +1,76 @@
+"""Spark's files as Iceberg sees them: partition values from their folders, statistics from their footers."""
+
+from pathlib import Path
+from urllib.parse import unquote
+
+import pyarrow.parquet as pq
+from pyiceberg.io.pyarrow import (
+    compute_statistics_plan,
+    data_file_statistics_from_parquet_metadata,
+    parquet_path_to_id_mapping,
+)
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+from pyiceberg.schema import Schema
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.typedef import Record
+from pyiceberg.types import IntegerType, LongType, NestedField, StringType
+
+from flows.etl.job import VERDICT_COLUMNS
+
+NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
+NO_METRICS = {f"write.metadata.metrics.column.{name}": "none" for name, _ in VERDICT_COLUMNS}
+
+
+def lake_files(output: Path) -> list[Path]:
+    """The lake's part of a job's output."""
+    return sorted(output.glob("_sink=0/**/*.parquet"))
+
+
+def quarantine_files(output: Path) -> list[Path]:
+    """The quarantine's part of a job's output."""
+    return sorted(output.glob("_sink=1/**/*.parquet"))
+
+
+def count_rows(files: list[Path]) -> int:
+    """Rows that the files' footers promise."""
+    return sum(pq.read_metadata(file).num_rows for file in files)
+
+
+def data_file(path: Path, table: TableMetadata) -> DataFile:
+    """One Parquet file of a job, ready to be appended to the table."""
+    verdict = [NestedField(number, name, StringType(), required=False) for name, number in VERDICT_COLUMNS]
+    written = Schema(*table.schema().fields, *verdict)
+    statistics = data_file_statistics_from_parquet_metadata(
+        parquet_metadata=pq.read_metadata(path),
+        stats_columns=compute_statistics_plan(written, {**table.properties, **NO_METRICS}),
+        parquet_column_mapping=parquet_path_to_id_mapping(written),
+    )
+    return DataFile.from_args(
+        content=DataFileContent.DATA,
+        file_path=path.as_uri(),
+        file_format=FileFormat.PARQUET,
+        partition=partition_of(path, table),
+        file_size_in_bytes=path.stat().st_size,
+        sort_order_id=table.default_sort_order_id or None,
+        spec_id=table.default_spec_id,
+        equality_ids=None,
+        key_metadata=None,
+        **statistics.to_serialized_dict(),
+    )
+
+
+def partition_of(path: Path, table: TableMetadata) -> Record:
+    """The partition value that Spark wrote into the file's folders (`_p0=491/_p1=2`).
+
+    Iceberg's own file statistics cannot tell a bucket, so the folder is the only witness.
+    """
+    folders = dict(part.split("=", 1) for part in path.parts if part.startswith("_p") and "=" in part)
+    values: list[str | int | None] = []
+    for number, field in enumerate(table.spec().fields):
+        text = unquote(folders[f"_p{number}"])
+        source = table.schema().find_type(field.source_id)
+        whole = isinstance(field.transform.result_type(source), IntegerType | LongType) or not isinstance(
+            source, StringType
+        )
+        values.append(None if text == NULL_FOLDER else int(text) if whole else text)
+    return Record(*values)
