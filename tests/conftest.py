@@ -1,0 +1,21 @@
+"""Fixtures for every folder: a home of the test's own, and a Prefect that never sees the user's."""
+
+import os
+import tempfile
+from pathlib import Path
+
+# Before anything imports Prefect: merely importing it would make ~/.prefect.
+os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="watchkeeper-prefect-")
+os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+os.environ["DO_NOT_TRACK"] = "1"
+
+import pytest  # noqa: E402
+
+from flows.config import Settings  # noqa: E402
+from tests.factories import settings_of  # noqa: E402
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings of an empty home below the test's temporary folder."""
+    return settings_of(tmp_path / "home")
