@@ -5,7 +5,6 @@ duration, brings the data into the lake and says what came of it and what to try
 everything as the first left it.
 """
 
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from rich.panel import Panel
@@ -14,15 +13,15 @@ from flows.config import Settings, load_settings
 from flows.console import out, reporter
 from flows.demo_data import generate
 from flows.errors import run_command
-from flows.prefect_env import apply_prefect_environment
-from flows.server import server
+from flows.session import session
 
 if TYPE_CHECKING:
     from flows.etl.report import Summary
 
 NEXT = """\
-[bold]task sql -- "SELECT product_group_name, count(*) AS sold, sum(price) AS revenue
-  FROM hm.transactions JOIN hm.articles USING (article_id) GROUP BY 1 ORDER BY 2 DESC"[/]
+[bold]task sql -- "SELECT product_group_name, count(*) AS sold
+             FROM hm.transactions JOIN hm.articles USING (article_id)
+             GROUP BY 1 ORDER BY 2 DESC"[/]
     ask the lake
 [bold]task quarantine -- --dataset hm --table transactions[/]
     see the rows that broke a rule, and why
@@ -39,11 +38,8 @@ def main() -> int:
     with reporter.shown():
         with reporter.step("demo data · 2,000 articles, 200,000 sales") as on_progress:
             generate(source, on_progress=on_progress)
-        with ExitStack() as stack:
-            with reporter.step("prefect · a server for this run"):
-                stack.enter_context(server(settings))
-                apply_prefect_environment(settings)
-            summary = act_etl(str(source))
+    with session(settings):
+        summary = act_etl(str(source))
     tell(settings, summary)
     return 0
 

@@ -3,10 +3,11 @@
 import argparse
 from datetime import date
 
-from flows.config import load_settings
-from flows.console import reporter
+from flows.config import Settings, load_settings
 from flows.errors import WatchkeeperError, run_command
-from flows.prefect_env import apply_prefect_environment
+from flows.etl.contract import load_dataset
+from flows.etl.land import refuse_empty_source
+from flows.session import session
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,6 +25,13 @@ def parser() -> argparse.ArgumentParser:
     return args
 
 
+def check_input(settings: Settings, dataset: str, source: str | None) -> None:
+    """Say what is wrong with the arguments before Prefect takes its seconds to start."""
+    contracts = load_dataset(settings.contracts, dataset)
+    if source is not None:
+        refuse_empty_source(contracts, source)
+
+
 def main() -> int:
     """Run the flow and print its summary."""
     args = parser().parse_args()
@@ -32,12 +40,13 @@ def main() -> int:
     if args.start and args.start > args.end:
         raise WatchkeeperError(f"--from {args.start} is after --to {args.end}")
     settings = load_settings()
-    apply_prefect_environment(settings)
-    from flows.etl.flow import etl
-    from flows.etl.report import print_summary
+    source = args.source or (None if args.rebuild else str(settings.landing / args.dataset))
+    check_input(settings, args.dataset, source)
+    with session(settings):
+        from flows.etl.flow import etl
+        from flows.etl.report import print_summary
 
-    with reporter.shown():
-        summary = etl(args.dataset, args.source, rebuild_from=args.start, rebuild_to=args.end)
+        summary = etl(args.dataset, source, rebuild_from=args.start, rebuild_to=args.end)
     print_summary(summary.tables)
     return 0
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import date
 from typing import TypeVar
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger, runtime, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.config import Settings, load_settings
@@ -89,7 +89,7 @@ def attempt(settings: Settings, contract: Contract, source: str | None, again: A
         runner = LocalRunner(settings)
         staged = step("spark", contract, lambda show: steps.run_spark(settings, plan, runner, show, log.info))
         verdict = step("verdict", contract, lambda _: steps.reach_verdict(settings, plan, staged))
-        result = step("commit", contract, lambda _: steps.commit(settings, plan, staged, steps.flow_run_id()))
+        result = step("commit", contract, lambda _: steps.commit(settings, plan, staged, flow_run_id()))
     finally:
         steps.discard(plan)
     result.seconds = round(time.perf_counter() - started, 3)
@@ -108,3 +108,8 @@ def step(name: str, contract: Contract, work: Callable[[OnProgress], T]) -> T:
             return work(on_progress)
 
     return run()
+
+
+def flow_run_id() -> str:
+    """Id of the flow run that this code runs in; `none` outside of one."""
+    return str(runtime.flow_run.id or "none")

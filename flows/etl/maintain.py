@@ -4,10 +4,12 @@ Run by `task maintain` and its deployment. Removes nothing that a reader may sti
 when it is older than the set age and no version of the table that was current within that age names it.
 """
 
+import contextlib
+import os
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -21,12 +23,14 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import StaticTable, Table
 
 from flows.config import Settings, load_settings
+from flows.console import no_log
 from flows.etl import steps
 from flows.etl.contract import Contract, datasets, load_dataset
-from flows.etl.flow import step
+from flows.etl.flow import flow_run_id, step
 from flows.etl.lake import Lake, OvertakenError, files_with, local_path
 from flows.etl.land import Landing
 from flows.etl.plan import Plan
+from flows.etl.runners.base import Runner
 from flows.etl.runners.local import LocalRunner
 from flows.etl.schema import refuse_incompatible
 from flows.etl.sources import PROPERTY, Sources
@@ -65,13 +69,20 @@ def maintain() -> dict[str, Upkeep]:
 def maintain_table(settings: Settings, contract: Contract) -> Upkeep:
     """The three steps on one table, each as a Prefect task."""
     upkeep = Upkeep()
-    step("compact", contract, lambda _: compact(settings, contract, upkeep))
+    runner, log = LocalRunner(settings), get_run_logger()
+    step("compact", contract, lambda _: compact(settings, contract, upkeep, runner, log.info))
     step("expire", contract, lambda _: expire(settings, contract, upkeep))
     step("sweep", contract, lambda _: sweep(settings, contract, upkeep))
     return upkeep
 
 
-def compact(settings: Settings, contract: Contract, upkeep: Upkeep) -> None:
+def compact(
+    settings: Settings,
+    contract: Contract,
+    upkeep: Upkeep,
+    runner: Runner,
+    on_log: Callable[[str], None] = no_log,
+) -> None:
     """Rewrite each cell of the layout that has more than one file, in one snapshot with the same rows."""
     base = Lake(settings).table(contract.identifier)
     small = crowded(files_with(base, AlwaysTrue()))
@@ -83,9 +94,9 @@ def compact(settings: Settings, contract: Contract, upkeep: Upkeep) -> None:
     output = Lake(settings).folder(contract.identifier) / "data" / run
     plan = Plan(contract, base, Sources(), Landing(), small, "compaction", folder, output, run)
     try:
-        staged = steps.run_spark(settings, plan, LocalRunner(settings), on_log=get_run_logger().info)
+        staged = steps.run_spark(settings, plan, runner, on_log=on_log)
         steps.reach_verdict(settings, plan, staged)
-        steps.commit(settings, plan, staged, steps.flow_run_id())
+        steps.commit(settings, plan, staged, flow_run_id())
     except OvertakenError as overtaken:
         upkeep.notes.append(f"left for the next time: {overtaken}")
         return
@@ -137,20 +148,23 @@ def sweep(settings: Settings, contract: Contract, upkeep: Upkeep) -> None:
     runs = {run for path in named if path.parent.name == "sources" for run in quarantine_runs(path)}
     named |= {bad_rows / f"{run}.parquet" for run in runs}
     retention = time.time() - settings.snapshot_retention_days * 86400
+    folders = old_folders(folder / "data", cutoff)
     for path in [*old_files(folder, cutoff), *old_files(bad_rows, min(cutoff, retention))]:
         if path not in named:
-            upkeep.files_removed += 1
-            upkeep.bytes_removed += path.stat().st_size
-            path.unlink()
-    remove_empty_folders(folder / "data")
+            with contextlib.suppress(FileNotFoundError):  # another maintenance was quicker
+                size = path.stat().st_size
+                path.unlink()
+                upkeep.files_removed += 1
+                upkeep.bytes_removed += size
+    remove_empty(folders)
 
 
 def recent_versions(table: Table, cutoff: float) -> Iterator[Table]:
     """The table now, and each earlier version that a reader may have opened since `cutoff`."""
     yield table
     log = table.metadata.metadata_log
-    ends = [entry.timestamp_ms for entry in log[1:]] + [table.metadata.last_updated_ms]
-    for entry, end in zip(log, ends, strict=True):
+    changes = [*(entry.timestamp_ms for entry in log), table.metadata.last_updated_ms]
+    for entry, (_, end) in zip(log, pairwise(changes), strict=True):
         if end >= cutoff * 1000 and Path(local_path(entry.metadata_file)).exists():
             yield StaticTable.from_metadata(entry.metadata_file)
 
@@ -174,23 +188,37 @@ def quarantine_runs(sources: Path) -> set[str]:
 
 
 def old_files(folder: Path, cutoff: float) -> list[Path]:
-    """Files that have not been touched since `cutoff`."""
-    return [path for path in folder.rglob("*") if path.is_file() and path.stat().st_mtime < cutoff]
+    """Files that have not been touched since `cutoff`; runs may work in the folder meanwhile."""
+    paths = (Path(base, name) for base, _, names in os.walk(folder) for name in names)
+    return [path for path in paths if touched_before(path, cutoff)]
+
+
+def old_folders(folder: Path, cutoff: float) -> list[Path]:
+    """Folders below `folder`, the deepest first, that have not changed since `cutoff`."""
+    paths = (Path(base, name) for base, names, _ in os.walk(folder, topdown=False) for name in names)
+    return [path for path in paths if touched_before(path, cutoff)]
+
+
+def touched_before(path: Path, moment: float) -> bool:
+    """Whether it is older; what is gone meanwhile is not."""
+    try:
+        return path.lstat().st_mtime < moment
+    except FileNotFoundError:
+        return False
 
 
 def remove_abandoned(settings: Settings) -> None:
     """Remove what killed runs left in staging, and half copies of the raw zone."""
     cutoff = time.time() - settings.orphan_age_hours * 3600
-    for path in old_files(settings.staging, cutoff):
-        path.unlink()
-    for path in old_files(settings.raw, cutoff):
-        if path.suffix == ".tmp":
-            path.unlink()
-    remove_empty_folders(settings.staging)
+    folders = old_folders(settings.staging, cutoff)
+    half_copies = (path for path in old_files(settings.raw, cutoff) if path.suffix == ".tmp")
+    for path in [*old_files(settings.staging, cutoff), *half_copies]:
+        path.unlink(missing_ok=True)
+    remove_empty(folders)
 
 
-def remove_empty_folders(folder: Path) -> None:
-    """Remove folders below `folder` that hold nothing."""
-    for path in sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True):
-        if not any(path.iterdir()):
+def remove_empty(folders: list[Path]) -> None:
+    """Remove those that hold nothing; a younger one may be a run's that is about to write into it."""
+    for path in folders:
+        with contextlib.suppress(OSError):
             path.rmdir()

@@ -1,17 +1,16 @@
 """`task maintain`: compact, expire and sweep every table of the lake."""
 
 from flows.config import load_settings
-from flows.console import mebibytes, out, reporter
+from flows.console import mebibytes, out
 from flows.errors import run_command
-from flows.prefect_env import apply_prefect_environment
+from flows.session import session
 
 
 def main() -> int:
     """Run the flow and say what it did."""
-    apply_prefect_environment(load_settings())
-    from flows.etl.maintain import maintain
+    with session(load_settings()):
+        from flows.etl.maintain import maintain
 
-    with reporter.shown():
         done = maintain()
     for name, upkeep in done.items():
         out.print(

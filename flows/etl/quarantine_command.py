@@ -10,14 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flows.config import Settings, load_settings
-from flows.console import out, reporter
+from flows.console import out
 from flows.errors import WatchkeeperError, run_command
 from flows.etl.contract import Contract, load_dataset
 from flows.etl.lake import Lake
 from flows.etl.quality import by_count
 from flows.etl.quarantine import SCHEMA, count_by_rule
 from flows.etl.sources import Sources
-from flows.prefect_env import apply_prefect_environment
+from flows.session import session
 
 
 def main() -> int:
@@ -101,11 +101,10 @@ def replay(settings: Settings, contract: Contract) -> int:
     if not known.quarantined and not known.rejected:
         out.print(f"nothing of {contract.identifier} is in quarantine")
         return 0
-    apply_prefect_environment(settings)
-    from flows.etl.flow import etl
-    from flows.etl.report import print_summary
+    with session(settings):
+        from flows.etl.flow import etl
+        from flows.etl.report import print_summary
 
-    with reporter.shown():
         summary = etl(contract.dataset, replay_table=contract.table)
     print_summary(summary.tables)
     return 0
