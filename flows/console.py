@@ -44,20 +44,21 @@ class Reporter:
         """Show steps within the block, on standard error."""
         console = Console(stderr=True, highlight=False)
         self._on = not quiet
-        if quiet or not console.is_terminal:
-            yield
-        else:
-            columns = [
-                SpinnerColumn(finished_text="[green]✓"),
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-            ]
-            with Progress(*columns, console=console) as self._live:
+        try:
+            if quiet or not console.is_terminal:
                 yield
-            self._live = None
-        self._on = False
+            else:
+                columns = [
+                    SpinnerColumn(finished_text="[green]✓"),
+                    TextColumn("{task.description}"),
+                    BarColumn(bar_width=24),
+                    MofNCompleteColumn(),
+                    TimeElapsedColumn(),
+                ]
+                with Progress(*columns, console=console) as self._live:
+                    yield
+        finally:
+            self._live, self._on = None, False
 
     @contextmanager
     def step(self, label: str) -> Iterator[OnProgress]:

@@ -35,9 +35,8 @@ def main() -> int:
     """Run every act."""
     settings = load_settings()
     source = settings.landing / "hm"
-    with reporter.shown():
-        with reporter.step("demo data · 2,000 articles, 200,000 sales") as on_progress:
-            generate(source, on_progress=on_progress)
+    with reporter.shown(), reporter.step("demo data · 2,000 articles, 200,000 sales") as on_progress:
+        generate(source, on_progress=on_progress)
     with session(settings):
         summary = act_etl(str(source))
     tell(settings, summary)

@@ -24,7 +24,7 @@ def client() -> "statsd.StatsClient | None":
     settings = ObservabilitySettings()
     try:
         return statsd.StatsClient(settings.statsd_host, settings.statsd_port)
-    except OSError:
+    except (OSError, UnicodeError):  # UnicodeError: not even the form of a host name
         return None
 
 
@@ -58,7 +58,12 @@ def seconds(metric: Metric, duration: float, **labels: str) -> None:
 
 @contextmanager
 def timed(metric: Metric, **labels: str) -> Iterator[None]:
-    """Record how long the block took, also when it raises."""
+    """Record how long the block took, also when it raises.
+
+    Raises:
+        ValueError: before the block, labels that the metric does not declare or allow.
+    """
+    bucket(metric, labels)
     started = time.perf_counter()
     try:
         yield

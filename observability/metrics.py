@@ -47,8 +47,8 @@ ETL_WRITTEN = Metric(
 ETL_STEP_SECONDS = Metric(
     "watchkeeper_etl_step_seconds",
     "timing",
-    "Time that a step of a table's ETL took.",
-    {**TABLE, "step": ("land", "spark", "verdict", "commit", "report")},
+    "Time that a step of a table's ETL or of its upkeep took.",
+    {**TABLE, "step": ("land", "spark", "verdict", "commit", "report", "compact", "expire", "sweep")},
 )
 
 METRICS = (ETL_RUNS, ETL_ROWS, ETL_FILES, ETL_WRITTEN, ETL_STEP_SECONDS)

@@ -1,11 +1,14 @@
 """Fixtures for every folder: a home of the test's own, and a Prefect that never sees the user's."""
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
 # Before anything imports Prefect: merely importing it would make ~/.prefect.
 os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="watchkeeper-prefect-")
+atexit.register(shutil.rmtree, os.environ["PREFECT_HOME"], ignore_errors=True)
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ["DO_NOT_TRACK"] = "1"
 

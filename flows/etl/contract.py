@@ -5,13 +5,15 @@ which their tables must be loaded (a table after those that its rules refer to).
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
+from datetime import datetime
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from flows.errors import WatchkeeperError
 
@@ -19,12 +21,22 @@ NAME = re.compile(r"[a-z][a-z0-9_]*")
 TYPE = re.compile(
     r"string|int|long|double|boolean|date|timestamp|timestamptz|decimal\((\d{1,2}),\s*(\d{1,2})\)"
 )
-TRANSFORM = re.compile(r"identity|year|month|day|truncate\[\d+\]")
+TRANSFORM = re.compile(r"identity|year|month|day|truncate\[[1-9]\d*\]")
 TIME_TYPES = ("date", "timestamp", "timestamptz")
 VALUE_TYPES = ("string", "int", "long")
+WITHOUT_ORDER = ("string", "boolean")
 SOURCE_COLUMN = "_source_file"
 
+Place = tuple[int | str, ...]
 Name = Annotated[str, Field(pattern=rf"^{NAME.pattern}$")]
+
+
+class FieldError(ValueError):
+    """A refusal of more than one field's making; `place` is the field to look at."""
+
+    def __init__(self, place: Place, message: str) -> None:
+        super().__init__(message)
+        self.place = place
 
 
 class Strict(BaseModel):
@@ -55,6 +67,11 @@ class Column(Strict):
     drift: bool = Field(default=False, description="Watched for drift.")
     description: str | None = None
 
+    @property
+    def is_read(self) -> bool:
+        """Whether its value stands in the files."""
+        return self.expression is None and self.picture is None
+
     @field_validator("type")
     @classmethod
     def _known_type(cls, value: str) -> str:
@@ -78,10 +95,39 @@ class Column(Strict):
 
 
 class Range(Strict):
-    """Inclusive bounds."""
+    """Inclusive bounds: numbers, or dates and times in ISO 8601."""
 
     min: float | int | str | None = None
     max: float | int | str | None = None
+
+    @property
+    def bounds(self) -> list[float | int | str]:
+        """Those that are set."""
+        return [bound for bound in (self.min, self.max) if bound is not None]
+
+    def fits(self, kind: str) -> bool:
+        """Whether the bounds can be compared with a column of this type; Spark would pass every row."""
+        if kind not in TIME_TYPES:
+            return kind not in WITHOUT_ORDER and not any(isinstance(bound, str) for bound in self.bounds)
+        return all(isinstance(bound, str) and is_iso(bound) for bound in self.bounds)
+
+    @model_validator(mode="after")
+    def _has_room(self) -> Self:
+        if not self.bounds:
+            raise ValueError("a range needs min, max or both")
+        if self.min is not None and self.max is not None and type(self.min) is type(self.max):
+            low, high = self.min, self.max
+            if low > high:  # type: ignore[operator]
+                raise ValueError(f"min {low} is more than max {high}: no row could pass")
+        return self
+
+
+def is_iso(text: str) -> bool:
+    """Whether a text is a date or a time as Spark reads it."""
+    try:
+        return bool(re.match(r"\d{4}-\d{2}-\d{2}", text) and datetime.fromisoformat(text))
+    except ValueError:
+        return False
 
 
 RULE_KINDS = ("not_null", "range", "allowed", "pattern", "length", "references", "check", "unique")
@@ -99,12 +145,21 @@ class Rule(Strict):
     length: int | None = Field(default=None, ge=1, description="Exact length in bytes of UTF-8.")
     references: str | None = Field(default=None, description="`table.column` of the same data set.")
     check: str | None = Field(default=None, description="Spark SQL that must not be false.")
-    unique: list[str] | None = Field(default=None, description="Columns whose values no later row repeats.")
+    unique: list[str] | None = Field(
+        default=None, min_length=1, description="Columns whose values no later row repeats."
+    )
 
     @property
     def kind(self) -> str:
         """The one kind of rule that is set."""
         return next(kind for kind in RULE_KINDS if getattr(self, kind) is not None)
+
+    @field_validator("allowed", mode="before")
+    @classmethod
+    def _no_booleans(cls, values: object) -> object:
+        if isinstance(values, list) and any(isinstance(value, bool) for value in values):
+            raise ValueError("YAML reads yes, no, true and false as booleans; quote them")
+        return values
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -187,41 +242,68 @@ class Contract(Strict):
         return pairs + ([(self.bucket.column, f"bucket[{self.bucket.count}]")] if self.bucket else [])
 
     def row_rules(self) -> list[Rule]:
-        """The rules in the order in which a row is judged: the keys', then the contract's own."""
-        keys = [Rule(name=f"missing_{key}", column=key, not_null=True) for key in self.keys]
+        """Every key is there, the contract's own rules, the keys are unique."""
+        there = [Rule(name=f"missing_{key}", column=key, not_null=True) for key in self.keys]
         unique = [Rule(name="duplicate_key", unique=self.keys)] if self.keys else []
-        return keys + self.rules + unique
+        return there + self.rules + unique
+
+    @property
+    def reading_rules(self) -> list[str]:
+        """Names under which a line goes to quarantine that cannot be read as the columns' types."""
+        cast = [f"bad_{n}" for n, c in self.columns.items() if c.is_read and c.type != "string"]
+        return ["ragged_line", *cast, *(["picture_missing", "picture_unreadable"] if self.images else [])]
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
-        used: list[tuple[str, Iterable[str | None]]] = [
-            ("keys", self.keys),
-            ("sort", self.sort),
-            ("event_time", [self.event_time]),
-            ("partition", [self.partition.column] if self.partition else []),
-            ("bucket", [self.bucket.column] if self.bucket else []),
-            ("images", [self.images.id, self.images.path, self.images.label] if self.images else []),
-            *((f"rule {rule.name!r}", [rule.column, *(rule.unique or [])]) for rule in self.rules),
+        used: list[tuple[Place, Iterable[str | None]]] = [
+            (("keys",), self.keys),
+            (("sort",), self.sort),
+            (("event_time",), [self.event_time]),
+            (("partition", "column"), [self.partition.column] if self.partition else []),
+            (("bucket", "column"), [self.bucket.column] if self.bucket else []),
+            (("images",), [self.images.id, self.images.path, self.images.label] if self.images else []),
+            *((("rules", n), [rule.column, *(rule.unique or [])]) for n, rule in enumerate(self.rules)),
         ]
-        for where, names in used:
+        for place, names in used:
             for name in names:
                 if name is not None and name not in self.columns:
-                    raise ValueError(f"{where} names column {name!r}, which the contract does not have")
-        names_of_rules = [rule.name for rule in self.row_rules()]
-        if len(set(names_of_rules)) != len(names_of_rules):
-            raise ValueError("two rules have the same name; a quarantined row must name one")
+                    raise FieldError(place, f"names column {name!r}, which the contract does not have")
+        return self
+
+    @model_validator(mode="after")
+    def _rules_are_told_apart(self) -> Self:
+        if len(set(self.keys)) != len(self.keys):
+            raise FieldError(("keys",), "names a column twice")
+        names = self.reading_rules + [rule.name for rule in self.row_rules()]
+        for number, rule in enumerate(self.rules):
+            if names.count(rule.name) > 1:
+                message = f"the name {rule.name!r} is taken; a quarantined row must name one rule"
+                raise FieldError(("rules", number), message)
+            if rule.range and not rule.range.fits(self.columns[rule.column or ""].type):
+                kind = self.columns[rule.column or ""].type
+                message = f"{kind} column {rule.column!r} cannot be compared with {rule.range.bounds}"
+                raise FieldError(("rules", number, "range"), message)
         return self
 
     @model_validator(mode="after")
     def _layout_is_possible(self) -> Self:
         if (self.source.format == "images") != (self.images is not None):
-            raise ValueError("`images` and the source format `images` go together")
+            raise FieldError(("source", "format"), "`images` and the source format `images` go together")
+        for name in (name for name, column in self.columns.items() if column.picture and not self.images):
+            raise FieldError(
+                ("columns", name), "a picture's facts need `images` and the source format `images`"
+            )
         if self.event_time and self.columns[self.event_time].type not in TIME_TYPES:
-            raise ValueError(f"event_time {self.event_time!r} is not a date or a time")
+            raise FieldError(("event_time",), f"{self.event_time!r} is not a date or a time")
+        if self.table_rules.max_age_days and not self.event_time:
+            raise FieldError(
+                ("table_rules", "max_age_days"), "is the age of the event_time, which is not set"
+            )
         if self.partition:
             allowed = TIME_TYPES if self.partition.transform in ("year", "month", "day") else VALUE_TYPES
             if self.columns[self.partition.column].type not in allowed:
-                raise ValueError(f"{self.partition.transform} partitions {', '.join(allowed)} only")
+                message = f"{self.partition.transform} partitions {', '.join(allowed)} only"
+                raise FieldError(("partition", "transform"), message)
         if self.bucket:
             self._bucket_is_icebergs(self.bucket.column)
         return self
@@ -232,12 +314,32 @@ class Contract(Strict):
         if kind == "string" and not any(
             rule.column == column and rule.length and rule.length % 4 == 0 for rule in self.rules
         ):
-            raise ValueError(
-                f"bucket column {column!r} is text: add a rule with a `length` that is a multiple of four "
-                "(Spark and Iceberg hash other lengths differently), or bucket by a whole number"
+            raise FieldError(
+                ("bucket", "column"),
+                f"{column!r} is text: add a rule with a `length` that is a multiple of four "
+                "(Spark and Iceberg hash other lengths differently), or bucket by a whole number",
             )
         if kind not in VALUE_TYPES:
-            raise ValueError(f"bucket column {column!r} must be string, int or long, not {kind}")
+            raise FieldError(("bucket", "column"), f"{column!r} must be string, int or long, not {kind}")
+
+
+class Loader(yaml.SafeLoader):
+    """YAML in which a key is written once, and a date is text."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """See PyYAML, which takes the last of two equal keys."""
+        keys = [key for key, _ in node.value]
+        for number, key in enumerate(keys):
+            if key.value in [before.value for before in keys[:number]]:
+                message = f"{key.value!r} is written twice"
+                raise yaml.constructor.ConstructorError(None, None, message, key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in resolvers if not tag.endswith(":timestamp")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def load_contract(path: Path) -> Contract:
@@ -247,7 +349,8 @@ def load_contract(path: Path) -> Contract:
         WatchkeeperError: unreadable, not YAML, or refused; names file, line where known, and field.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        document = yaml.load(text, Loader)  # noqa: S506 - a SafeLoader
     except (OSError, UnicodeDecodeError) as error:
         raise WatchkeeperError(f"contract {path} cannot be read: {error}") from None
     except yaml.YAMLError as error:
@@ -255,26 +358,33 @@ def load_contract(path: Path) -> Contract:
     if not isinstance(document, dict):
         raise WatchkeeperError(f"contract {path} must be a mapping of fields, not {type(document).__name__}")
     try:
-        return Contract(dataset=path.parent.name, table=path.stem, **document)
-    except (ValidationError, TypeError) as error:
-        raise WatchkeeperError(f"contract {path} is refused:\n{_complaints(path, error)}") from None
+        for name in ("dataset", "table"):
+            if name in document:
+                raise refusal(path, [((name,), "the folder and the file name say it; remove it here")])
+        return Contract.model_validate({"dataset": path.parent.name, "table": path.stem, **document})
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False)
+        raise refusal(path, [(place_of(f), f["msg"].removeprefix("Value error, ")) for f in faults]) from None
 
 
-def _complaints(path: Path, error: ValidationError | TypeError) -> str:
-    if isinstance(error, TypeError):
-        return f"  {error}: the folder and the file name give the data set and the table"
+def place_of(fault: ErrorDetails) -> Place:
+    """The field that pydantic or a validator of ours complains of."""
+    cause = fault.get("ctx", {}).get("error")
+    return fault["loc"] + (cause.place if isinstance(cause, FieldError) else ())
+
+
+def refusal(path: Path, faults: Iterable[tuple[Place, str]]) -> WatchkeeperError:
+    """The error that names the file, and each fault's line and field."""
     text = path.read_text(encoding="utf-8")
     lines = []
-    for fault in error.errors(include_url=False, include_input=False):
-        place = ".".join(str(part) for part in fault["loc"]) or "contract"
-        line = _line_of(text, fault["loc"])
-        lines.append(
-            f"  {f'line {line}, ' if line else ''}{place}: {fault['msg'].removeprefix('Value error, ')}"
-        )
-    return "\n".join(lines)
+    for place, message in faults:
+        line = _line_of(text, place)
+        field = ".".join(str(part) for part in place) or "contract"
+        lines.append(f"  {f'line {line}, ' if line else ''}{field}: {message}")
+    return WatchkeeperError(f"contract {path} is refused:\n" + "\n".join(lines))
 
 
-def _line_of(text: str, location: tuple[int | str, ...]) -> int | None:
+def _line_of(text: str, location: Place) -> int | None:
     """Line (from 1) of the deepest part of `location` that the YAML text holds."""
     node, line = yaml.compose(text), None
     for part in location:
@@ -309,12 +419,23 @@ def load_dataset(folder: Path, dataset: str) -> list[Contract]:
         )
     contracts = {path.stem: load_contract(path) for path in sorted((folder / dataset).glob("*.yaml"))}
     for contract in contracts.values():
-        for table in contract.references - contracts.keys():
-            raise WatchkeeperError(
-                f"contract {contract.identifier} refers to {table!r}, which has no contract"
-            )
+        _refuse_dangling(contract, contracts, folder / dataset / f"{contract.table}.yaml")
     try:
         order = list(TopologicalSorter({name: c.references for name, c in contracts.items()}).static_order())
     except CycleError as error:
-        raise WatchkeeperError(f"contracts of {dataset} refer to each other: {error.args[1]}") from None
+        circle = " -> ".join(error.args[1])
+        raise WatchkeeperError(f"contracts of {folder / dataset} refer to each other: {circle}") from None
     return [contracts[name] for name in order]
+
+
+def _refuse_dangling(contract: Contract, contracts: dict[str, Contract], path: Path) -> None:
+    """Every `references` rule names a table and a column that there are."""
+    for number, rule in enumerate(contract.rules):
+        table, _, column = (rule.references or "").partition(".")
+        place = ("rules", number, "references")
+        if table and table not in contracts:
+            raise refusal(path, [(place, f"refers to {table!r}, which has no contract in {path.parent}")])
+        if table and column not in contracts[table].columns:
+            raise refusal(
+                path, [(place, f"refers to {rule.references}, a column that {table} does not have")]
+            )

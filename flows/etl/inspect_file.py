@@ -11,6 +11,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -21,18 +22,31 @@ from PIL import Image
 from flows.etl.contract import Contract
 
 CHUNK = 1 << 20
+LONGEST_NAME, LONGEST_PATH = 255, 1024
+"""In bytes; of Linux's file systems, and of S3's keys."""
 Held = tuple[str, str | None, Path | None]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a file is: its columns in their order, or the reason why it cannot be read."""
+    """What a file is: its columns in their order, or the reason why it cannot be read.
+
+    `size` is that of its text in bytes, decompressed.
+    """
 
     header: tuple[str, ...] = ()
     header_line: str = ""
-    empty: bool = False
+    rows: int = 0
+    size: int = 0
     reason: str | None = None
     pictures: tuple[dict[str, object], ...] = ()
+    nanoseconds: tuple[str, ...] = ()
+    """Columns of a Parquet file whose times are finer than Spark knows."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether Spark need not look."""
+        return self.rows == 0
 
 
 def inspect_table_file(raw: Path, contract: Contract, pictures: Iterable[Held] = ()) -> Finding:
@@ -40,18 +54,21 @@ def inspect_table_file(raw: Path, contract: Contract, pictures: Iterable[Held] =
     try:
         if contract.source.format == "parquet":
             return inspect_parquet(raw, contract)
-        first, more = read_text(raw)
+        first, rows, size = read_text(raw)
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, ValueError, pa.ArrowException) as error:
         return Finding(reason=why(error))
     if contract.source.format == "jsonl":
-        return Finding(header=tuple(wanted_columns(contract)), empty=not (first.strip() or more))
-    if not (first.strip() or more):
-        return Finding(empty=True)
-    header = tuple(next(csv.reader([first], delimiter=contract.source.delimiter)))
+        return Finding(header=tuple(wanted_columns(contract)), rows=count_records(raw), size=size)
+    if not first.strip() and rows == 0:
+        return Finding()
+    try:
+        header = tuple(next(csv.reader([first], delimiter=contract.source.delimiter)))
+    except csv.Error as error:
+        return Finding(reason=f"its first line is not a header: {error}")
     if reason := header_fault(header, contract):
         return Finding(reason=reason)
     facts = tuple(picture_facts(held) for held in pictures)
-    return Finding(header, first, not more, pictures=facts)
+    return Finding(header, first, rows, size=size, pictures=facts)
 
 
 def why(error: Exception) -> str:
@@ -68,34 +85,91 @@ def open_text(raw: Path) -> IO[bytes]:
     return gzip.open(raw) if raw.suffix == ".gz" else raw.open("rb")  # type: ignore[return-value]
 
 
-def read_text(raw: Path) -> tuple[str, bool]:
-    """First line (without its ending and byte order mark), and whether there is text after it.
+def chunks(stream: IO[bytes], name: str) -> Iterator[bytes]:
+    """The bytes of a file, decompressed where its name ends in `.gz`."""
+    blocks = iter(lambda: stream.read(CHUNK), b"")
+    return unzip(blocks) if name.endswith(".gz") else blocks
+
+
+def unzip(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The members of a gzip file, one after another.
+
+    As strict as Spark: Python's own `gzip` passes over zeros after the last member.
+
+    Raises:
+        EOFError: the last member ends early.
+        zlib.error: damaged, or something else follows a member.
+    """
+    member, inside = zlib.decompressobj(wbits=31), False
+    for block in blocks:
+        while block:
+            yield member.decompress(block, CHUNK)
+            inside, block = not member.eof, member.unconsumed_tail or member.unused_data
+            if member.eof:
+                member = zlib.decompressobj(wbits=31)
+    if inside:
+        raise EOFError("it ends before its end-of-stream marker")
+
+
+def read_text(raw: Path) -> tuple[str, int, int]:
+    """First line (without its ending and byte order mark), how many other lines have text, bytes of text.
+
+    Lines that repeat the first are not counted: files that were joined repeat their header. Counts what
+    Spark will read, in another program than Spark, so that a row that gets lost is missed.
 
     Raises:
         UnicodeDecodeError: not UTF-8.
         ValueError: a NUL byte, which text does not have.
     """
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    first, more, rest = None, False, ""
-    with open_text(raw) as stream:
-        while chunk := stream.read(CHUNK):
-            if b"\0" in chunk:
-                raise ValueError("binary data, not text: it has NUL bytes")
-            text = decoder.decode(chunk)
+    first, rows, size = None, 0, 0
+    with raw.open("rb") as stream:
+        for lines in blocks_of_lines(text_only(chunks(stream, raw.name))):
+            size += sum(map(len, lines))
             if first is None:
-                rest += text
-                if "\n" not in rest:
-                    continue
-                first, _, text = rest.partition("\n")
-            more = more or bool(text.strip())
-        decoder.decode(b"", final=True)
-    return (rest if first is None else first).removeprefix("\ufeff").rstrip("\r"), more
+                first = lines[0].removeprefix(codecs.BOM_UTF8)
+                lines = lines[1:]
+            rows += len(lines) - lines.count(first) - sum(1 for line in lines if not line.strip(b" "))
+    return (first or b"").decode(), rows, size
+
+
+def count_records(raw: Path) -> int:
+    """Lines with text, of a format without a header."""
+    with raw.open("rb") as stream:
+        blocks = blocks_of_lines(chunks(stream, raw.name))
+        lines = (line for block in blocks for line in block)
+        first = next(lines, b"").removeprefix(codecs.BOM_UTF8)
+        return sum(1 for line in chain([first], lines) if line.strip(b" "))
+
+
+def text_only(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same blocks, as long as they are UTF-8 without NUL."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for block in blocks:
+        if b"\0" in block:
+            raise ValueError("binary data, not text: it has NUL bytes")
+        decoder.decode(block)
+        yield block
+    decoder.decode(b"", final=True)
+
+
+def blocks_of_lines(blocks: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Whole lines, many at a time; a line ends with LF, CR LF or CR, as for Spark."""
+    pending: list[bytes] = []
+    for block in blocks:
+        # A CR at the very end may be half of a CR LF.
+        cut = max(block.rfind(b"\n"), block.rfind(b"\r", 0, -1)) + 1
+        if cut:
+            yield b"".join([*pending, block[:cut]]).splitlines()
+            pending.clear()
+        pending.append(block[cut:])
+    if rest := b"".join(pending).splitlines():
+        yield rest
 
 
 def wanted_columns(contract: Contract) -> Iterator[str]:
     """Names that the contract looks for in the files."""
     for name, column in contract.columns.items():
-        if column.expression is None and column.picture is None:
+        if column.is_read:
             yield column.source or name
 
 
@@ -105,7 +179,7 @@ def header_fault(header: tuple[str, ...], contract: Contract) -> str | None:
     missing = [name for name in wanted_columns(contract) if name not in header and name not in optional]
     if missing:
         return f"its header lacks {', '.join(missing)}; it has {', '.join(header)[:200]}"
-    twice = sorted({name for name in header if header.count(name) > 1})
+    twice = sorted({name for name in header if name and header.count(name) > 1})
     return f"its header names {', '.join(twice)} twice" if twice else None
 
 
@@ -115,32 +189,48 @@ def inspect_parquet(raw: Path, contract: Contract) -> Finding:
         for _ in file.iter_batches():
             pass
         header = tuple(file.schema_arrow.names)
+        columns = [file.schema.column(number) for number in range(len(file.schema))]
+        kinds = {column.path: str(column.logical_type) for column in columns}
         return Finding(
-            header, str(file.schema_arrow), file.metadata.num_rows == 0, header_fault(header, contract)
+            header,
+            str(file.schema_arrow),
+            file.metadata.num_rows,
+            reason=header_fault(header, contract) or kind_fault(kinds),
+            nanoseconds=tuple(name for name in header if is_in_nanoseconds(kinds.get(name, ""))),
         )
 
 
-def inspect_index(open_file: Callable[[], IO[bytes]], contract: Contract) -> list[str]:
+def is_in_nanoseconds(kind: str) -> bool:
+    """Whether a Parquet type is a time as pandas writes it."""
+    return kind.startswith("Timestamp(") and "timeUnit=nanoseconds" in kind
+
+
+def kind_fault(kinds: dict[str, str]) -> str | None:
+    """Why Spark cannot open a file of such columns, wanted or not; None where it can."""
+    times = [name for name, kind in kinds.items() if kind.startswith("Time(")]
+    return f"column {times[0]} is a time of day, which Spark cannot read" if times else None
+
+
+def inspect_index(name: str, open_file: Callable[[], IO[bytes]], contract: Contract) -> list[str]:
     """Picture paths that an image index names; none where it cannot be read (landing says why)."""
     assert contract.images
     column = contract.columns[contract.images.path].source or contract.images.path
     try:
         with open_file() as stream:
-            text = io.TextIOWrapper(io.BytesIO(stream.read()), encoding="utf-8-sig", newline="")
+            whole = b"".join(chunks(stream, name))
+        text = io.TextIOWrapper(io.BytesIO(whole), encoding="utf-8-sig", newline="")
         rows = csv.DictReader(text, delimiter=contract.source.delimiter)
         return [row[column].strip() for row in rows if safe(row.get(column))]
-    except (UnicodeDecodeError, csv.Error):
+    except (UnicodeDecodeError, csv.Error, EOFError, zlib.error):
         return []
 
 
 def safe(path: object) -> bool:
-    """A picture's path stays below its index: no absolute paths, no way up."""
-    return (
-        isinstance(path, str)
-        and bool(path.strip())
-        and not path.startswith("/")
-        and ".." not in path.split("/")
-    )
+    """A picture's path stays below its index (not absolute, no way up) and is one that a disk can have."""
+    if not isinstance(path, str) or not path.strip() or "\0" in path or len(path.encode()) > LONGEST_PATH:
+        return False
+    parts = path.strip().split("/")
+    return parts[0] != "" and ".." not in parts and all(len(part.encode()) <= LONGEST_NAME for part in parts)
 
 
 def picture_facts(held: Held) -> dict[str, object]:

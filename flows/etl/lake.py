@@ -8,7 +8,6 @@ import contextlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from urllib.parse import unquote, urlparse
 
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import (
@@ -21,6 +20,7 @@ from pyiceberg.exceptions import (
 from pyiceberg.expressions import BooleanExpression, In, Reference
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table, Transaction
+from sqlalchemy import URL
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from flows.config import Settings
@@ -53,6 +53,8 @@ class Change:
     sources: Sources
     replaced: list[DataFile] = field(default_factory=list)
     properties: dict[str, str] = field(default_factory=dict)
+    gone: frozenset[str] = frozenset()
+    """Source files that hold nothing any more."""
     exclusive: bool = False
     """Refuse any commit since planning: for tables whose rows were compared with all others."""
 
@@ -68,10 +70,11 @@ class Lake:
         """The catalog, created where there is none yet."""
         self.root.mkdir(parents=True, exist_ok=True)
         # SQLite's own default gives up on a locked database after 5 s.
-        uri = f"sqlite:///{self.root / 'catalog.db'}?timeout=60"
+        path = str(self.root / "catalog.db")
+        uri = URL.create("sqlite", database=path, query={"timeout": "60"}).render_as_string()
         for attempt in range(ATTEMPTS):
             try:
-                return SqlCatalog("lake", uri=uri, warehouse=self.root.as_uri())
+                return SqlCatalog("lake", uri=uri, warehouse=str(self.root))
             except OperationalError:  # another process created the catalog's tables first
                 if attempt == ATTEMPTS - 1:
                     raise
@@ -132,12 +135,17 @@ class Lake:
         contents = {entry.sha256 for entry in now.committed.values()} - {
             e.sha256 for e in planned.committed.values()
         }
-        for path, entry in change.sources.committed.items():
-            if now.committed.get(path) != planned.committed.get(path) or entry.sha256 in contents:
+        for path in change.sources.committed.keys() | change.gone:
+            entry = change.sources.committed.get(path)
+            if now.committed.get(path) != planned.committed.get(path) or (entry and entry.sha256 in contents):
                 raise OvertakenError(f"{name}: another run committed source file {path} meanwhile")
 
     def _commit_once(self, contract: Contract, table: Table | None, change: Change) -> Table:
-        digest = self.sources(table).after(change.sources).store(self.folder(contract.identifier) / "sources")
+        digest = (
+            self.sources(table)
+            .after(change.sources, change.gone)
+            .store(self.folder(contract.identifier) / "sources")
+        )
         properties = {**change.properties, PROPERTY: digest}
         with self._transaction(contract, table) as tx:
             if table is not None:
@@ -161,7 +169,7 @@ class Lake:
         return self.catalog.create_table_transaction(
             contract.identifier,
             schema,
-            location=self.folder(contract.identifier).as_uri(),
+            location=str(self.folder(contract.identifier)),
             partition_spec=layout_of(contract, schema),
             sort_order=sort_of(contract, schema),
             properties=TABLE_PROPERTIES,
@@ -178,8 +186,3 @@ def files_with(table: Table | None, rows: BooleanExpression) -> list[DataFile]:
 def files_of_sources(table: Table | None, paths: list[str]) -> list[DataFile]:
     """Data files that may hold rows of these source files."""
     return files_with(table, In(Reference(SOURCE_COLUMN), paths)) if paths else []  # type: ignore[call-arg, arg-type]
-
-
-def local_path(uri: str) -> str:
-    """The path behind a `file://` location of the lake."""
-    return unquote(urlparse(uri).path)

@@ -9,9 +9,9 @@ import hashlib
 import os
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -37,9 +37,18 @@ class Source:
     glob: str = "*"
 
     def list(self, pattern: str) -> list[str]:
-        """Paths below the root, sorted, that match both the source's glob and `pattern`."""
-        found = self.files.get_file_info(pafs.FileSelector(self.root, recursive=True))
-        names = [info.path[len(self.root) :].lstrip("/") for info in found if info.type == pafs.FileType.File]
+        """Paths below the root, sorted, that match both the source's glob and `pattern`.
+
+        Raises:
+            WatchkeeperError: a folder cannot be listed, or a file's name is not UTF-8.
+        """
+        try:
+            found = self.files.get_file_info(pafs.FileSelector(self.root, recursive=True))
+            names = [i.path[len(self.root) :].lstrip("/") for i in found if i.type == pafs.FileType.File]
+        except UnicodeDecodeError as error:
+            raise WatchkeeperError(f"the name of {error.object!r} is not UTF-8; rename that file") from None
+        except OSError as error:
+            raise WatchkeeperError(f"source {self.root} cannot be listed: {error}") from None
         hidden = [name for name in names if any(part.startswith(".") for part in name.split("/"))]
         matches = (n for n in names if fnmatch.fnmatch(n, self.glob) and fnmatch.fnmatch(n, pattern))
         return sorted(set(matches) - set(hidden))
@@ -73,7 +82,7 @@ def open_source(source: str) -> Source:
         raise WatchkeeperError(
             f"source {source} does not exist; --source takes a folder, a glob or an s3:// prefix"
         )
-    return Source(files, base, glob=source[len(root) :].lstrip("/") or "*")
+    return Source(files, base, glob=source.removeprefix(root).lstrip("/") or "*")
 
 
 def refuse_empty_source(contracts: list[Contract], source: str) -> None:
@@ -98,6 +107,8 @@ class Arrival:
     bytes: int
     raw: Path
     finding: Finding
+    pictures: tuple[tuple[str, str | None], ...] = ()
+    copy: bool = False
 
 
 @dataclass
@@ -126,6 +137,8 @@ class Seen:
     sha256: str
     version: str
     pictures: tuple[tuple[str, str | None], ...] = ()
+    copy: bool = False
+    """A correction to what another path holds: only its earlier rows are to go."""
 
 
 def land(
@@ -149,6 +162,11 @@ def land(
         for done, arrival in enumerate(pool.map(lambda s: bring(contract, source, s, raw_zone), new), 1):
             landing.arrivals.append(arrival)
             on_progress(done, len(new))
+    # Where a correction cannot be read, its path keeps what it held, and another path is a copy of that.
+    stays = {known.committed[a.path].sha256 for a in landing.rejected if a.path in known.committed}
+    copies = [a for a in landing.readable if a.sha256 in stays]
+    landing.arrivals = [a for a in landing.arrivals if a not in copies]
+    landing.skipped += len(copies)
     return landing
 
 
@@ -159,25 +177,29 @@ def identify(contract: Contract, source: Source, path: str) -> Seen:
         return Seen(path, digest, digest)
     pictures = []
     folder = path.rpartition("/")[0]
-    for name in inspect_index(lambda: source.open(path), contract):
+    for name in inspect_index(path, lambda: source.open(path), contract):
         place = f"{folder}/{name}".lstrip("/")
         pictures.append((name, hash_picture(source, place)))
     whole = hashlib.sha256(repr((digest, sorted(set(pictures), key=repr))).encode()).hexdigest()
     return Seen(path, digest, whole, tuple(dict.fromkeys(pictures)))
 
 
-def only_new(seen: Iterable[Seen], known: Sources) -> Iterable[Seen]:
+def only_new(seen: Collection[Seen], known: Sources) -> Iterable[Seen]:
     """Drop what the lake holds, what it refused before, and copies of one content under another path."""
-    held = {entry.sha256: path for path, entry in known.committed.items()}
+    now = {file.path: file.sha256 for file in seen}
+    # A path with other content gives up what it held: `a` may have become `b`, as a rotated log does.
+    held = {e.sha256: path for path, e in known.committed.items() if now.get(path, e.sha256) == e.sha256}
+    refused_before = {e.sha256 for path, e in known.rejected.items() if now.get(path, e.sha256) == e.sha256}
     for file in seen:
         before = known.committed.get(file.path) or known.rejected.get(file.path)
         refused = known.rejected.get(file.path)
         if (before and before.version == file.version) or (refused and refused.version == file.version):
             continue
-        if held.get(file.sha256, file.path) != file.path:
-            continue
-        held[file.sha256] = file.path
-        yield file
+        copy = held.setdefault(file.sha256, file.path) != file.path
+        if file.path in known.committed:
+            yield replace(file, copy=copy)
+        elif not copy and file.sha256 not in refused_before:
+            yield file
 
 
 def bring(contract: Contract, source: Source, file: Seen, raw_zone: Path) -> Arrival:
@@ -189,7 +211,10 @@ def bring(contract: Contract, source: Source, file: Seen, raw_zone: Path) -> Arr
         if digest:
             place = f"{folder}/{name}".lstrip("/")
             copy_to_raw(source, place, digest, raw_path(raw_zone, digest, name))
-    return arrive(contract, file.path, file.sha256, file.version, raw, file.pictures)
+    arrival = arrive(contract, file.path, file.sha256, file.version, raw, file.pictures)
+    if file.copy and not arrival.finding.reason:
+        return replace(arrival, finding=Finding(), copy=True)
+    return arrival
 
 
 def arrive(
@@ -206,7 +231,7 @@ def arrive(
         for name, digest in pictures
     ]
     finding = inspect_table_file(raw, contract, held)
-    return Arrival(path, sha256, version, raw.stat().st_size, raw, finding)
+    return Arrival(path, sha256, version, raw.stat().st_size, raw, finding, pictures)
 
 
 def raw_path(raw_zone: Path, sha256: str, name: str) -> Path:
@@ -260,5 +285,7 @@ def copy_to_raw(source: Source, path: str, sha256: str, target: Path) -> None:
             )
         temporary.chmod(0o444)
         temporary.replace(target)
+    except OSError as error:
+        raise WatchkeeperError(f"file {path} cannot be copied into the raw zone: {error}") from None
     finally:
         temporary.unlink(missing_ok=True)

@@ -27,13 +27,14 @@ from flows.console import no_log
 from flows.etl import steps
 from flows.etl.contract import Contract, datasets, load_dataset
 from flows.etl.flow import flow_run_id, step
-from flows.etl.lake import Lake, OvertakenError, files_with, local_path
+from flows.etl.lake import Lake, OvertakenError, files_with
 from flows.etl.land import Landing
 from flows.etl.plan import Plan
 from flows.etl.runners.base import Runner
 from flows.etl.runners.local import LocalRunner
 from flows.etl.schema import refuse_incompatible
 from flows.etl.sources import PROPERTY, Sources
+from flows.etl.staged import local_path
 
 
 @dataclass

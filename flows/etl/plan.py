@@ -18,10 +18,11 @@ from flows.console import OnProgress, no_progress
 from flows.errors import WatchkeeperError
 from flows.etl.contract import SOURCE_COLUMN, Contract
 from flows.etl.job import SPARK_TYPES, describe
-from flows.etl.lake import Lake, files_of_sources, files_with, local_path
+from flows.etl.lake import Lake, files_of_sources, files_with
 from flows.etl.land import Landing, arrive, land, open_source, raw_path
 from flows.etl.schema import field_ids, refuse_incompatible
-from flows.etl.sources import Sources
+from flows.etl.sources import Entry, Sources
+from flows.etl.staged import local_path
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,9 @@ def make_plan(
     landed = {arrival.path for arrival in landing.arrivals}
     for path in paths_again(contract, base, known, again):
         if path not in landed:
-            entry = known.committed.get(path) or known.rejected[path]
+            entry = entry_again(known, path, again)
             raw = raw_path(settings.raw, entry.sha256, path)
             landing.arrivals.append(arrive(contract, path, entry.sha256, entry.version, raw, entry.pictures))
-    refuse_unreadable(contract, landing)
     run = uuid.uuid4().hex[:12]
     plan = Plan(
         contract=contract,
@@ -104,8 +104,16 @@ def make_plan(
         output=lake.folder(contract.identifier) / "data" / run,
         run=run,
     )
+    if plan.nothing_to_do:
+        refuse_unreadable(contract, landing)
     plan.replaced.extend(files_of_sources(base, plan.replaced_sources))
     return plan
+
+
+def entry_again(known: Sources, path: str, again: Again) -> Entry:
+    """What to process of a path: for a replay the refused correction goes before what it was to replace."""
+    entries = (known.rejected, known.committed) if again.quarantined else (known.committed, known.rejected)
+    return next(held[path] for held in entries if path in held)
 
 
 def paths_again(contract: Contract, table: Table | None, known: Sources, again: Again) -> list[str]:
@@ -142,8 +150,8 @@ def midnight(contract: Contract) -> str:
 
 
 def refuse_unreadable(contract: Contract, landing: Landing) -> None:
-    """Stop where files arrived and none can be read."""
-    if landing.rejected and not landing.readable:
+    """Stop where files arrived that cannot be read, and none that has rows."""
+    if landing.rejected:
         named = "\n  ".join(f"{a.path}: {a.finding.reason}" for a in landing.rejected[:10])
         raise WatchkeeperError(
             f"{contract.identifier}: none of the {len(landing.rejected)} new files can be read; "

@@ -4,6 +4,7 @@ One Parquet file a run: `source_file`, `sha256`, `line` (from 1, as the file is 
 without lines), `rule`, `raw` (the row's text).
 """
 
+import codecs
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -71,6 +72,8 @@ def lines_of(path: Path, wanted: set[bytes]) -> dict[bytes, list[int]]:
     with open_text(path) as stream:
         for number, line in enumerate(stream, 1):
             text = line.rstrip(b"\r\n")
+            if number == 1:
+                text = text.removeprefix(codecs.BOM_UTF8)  # as Spark does
             if text in wanted:
                 found[text].append(number)
     return found

@@ -6,6 +6,7 @@ it changes in the same atomic step as the data.
 
 import hashlib
 import uuid
+from collections.abc import Set
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -34,13 +35,19 @@ class Sources(BaseModel):
     quarantined: dict[str, str] = {}
     """Source path to the quarantine file (its run's name) that holds its bad rows."""
 
-    def after(self, change: "Sources") -> "Sources":
-        """These sources once `change` is committed: its entries replace those of the same path."""
-        gone = change.committed.keys()
-        rejected = {path: entry for path, entry in self.rejected.items() if path not in gone}
-        quarantined = {path: run for path, run in self.quarantined.items() if path not in gone}
+    def after(self, change: "Sources", gone: Set[str] = frozenset()) -> "Sources":
+        """These sources once `change` is committed: its entries replace those of the same path.
+
+        Paths that are `gone` hold nothing any more.
+        """
+        held = {path: entry for path, entry in self.committed.items() if path not in gone}
+        done = change.committed.keys() | gone
+        # A rebuild of what a path held already does not take back that its correction was refused.
+        same = {path for path, entry in change.committed.items() if entry == held.get(path)}
+        rejected = {path: entry for path, entry in self.rejected.items() if path not in done - same}
+        quarantined = {path: run for path, run in self.quarantined.items() if path not in done}
         return Sources(
-            committed=self.committed | change.committed,
+            committed=held | change.committed,
             rejected=rejected | change.rejected,
             quarantined=quarantined | change.quarantined,
         )

@@ -14,7 +14,7 @@ from functools import reduce
 from typing import Any
 
 import transform  # beside this file, here as on EMR: spark-submit puts the job's folder on the path
-from pyspark.sql import DataFrame, Observation, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 PICTURE_FACTS = (
@@ -22,77 +22,70 @@ PICTURE_FACTS = (
 )
 
 
+# The raw zone names a file by its content. As SQL, since there is no Spark yet that could make a Column.
+SHA256 = "substring(_metadata.file_name, 1, 64) AS _sha256"
+
+
 def main(path: str) -> None:
     """Do the job that `path` describes."""
     spark = SparkSession.builder.getOrCreate()
-    job = json.loads(spark.sparkContext.wholeTextFiles(path).first()[1])
+    job = json.loads(read_text(spark, path))
     threading.Thread(target=report_progress, args=(spark,), daemon=True).start()
-    observed: dict[str, Observation] = {}
-    rows = transform.place(read_and_judge(spark, job, observed), job)
-    write(rows, job)
-    write_text(spark, job["summary"], json.dumps(summarise(observed, job)))
+    started = time.time()
+    write(transform.place(read_and_judge(spark, job), job), job)
+    summary = {"spark": spark.version, "seconds": round(time.time() - started, 3), "profile": {}}
+    write_text(spark, job["summary"], json.dumps(summary))
 
 
-def read_and_judge(spark: SparkSession, job: dict[str, Any], observed: dict[str, Observation]) -> DataFrame:
+def read_and_judge(spark: SparkSession, job: dict[str, Any]) -> DataFrame:
     """New rows with their verdict, beside those that are kept of the files that will be replaced."""
-    kept = read_kept(spark, job["kept"], observe_as("kept", observed))
+    kept = read_kept(spark, job["kept"])
     if not job["groups"]:
-        assert kept is not None, "a job has files to read or rows to keep"
         return kept
-    parts = [
-        read_group(spark, job, group, observe_as(f"in_{number}", observed))
-        for number, group in enumerate(job["groups"])
-    ]
-    rows = reduce(DataFrame.unionByName, parts)
-    if job["pictures"]:
-        rows = transform.add_pictures(rows, spark.read.schema(PICTURE_FACTS).json(job["pictures"]), job)
+    rows = reduce(DataFrame.unionByName, [read_group(spark, job, group) for group in job["groups"]])
+    if job["images"]:
+        rows = transform.add_pictures(rows, read_pictures(spark, job["pictures"]), job)
     rows = transform.judge(transform.derive(rows, job), job, read_keys(spark, job))
-    rows = with_source_names(spark, rows, job)
-    counts = [F.sum(F.when(F.col("_rule") == name, 1)).alias(name) for name in job["rule_names"]]
-    rows = rows.observe(observe_as("judged", observed), F.sum("_copies").alias("_copies"), *counts)
-    rows = rows.select(*output_columns(job))
-    return rows.unionByName(kept) if kept is not None else rows
+    rows = with_source_names(spark, rows, job).select(*output_columns(job))
+    return rows.unionByName(kept) if job["kept"]["groups"] else rows
 
 
-def observe_as(name: str, observed: dict[str, Observation]) -> Observation:
-    """A new observation, remembered under its name."""
-    observed[name] = Observation(name)
-    return observed[name]
-
-
-def read_group(
-    spark: SparkSession, job: dict[str, Any], group: dict[str, Any], seen: Observation
-) -> DataFrame:
+def read_group(spark: SparkSession, job: dict[str, Any], group: dict[str, Any]) -> DataFrame:
     """Typed rows of the files that share a header; `_copies` counts the exact copies dropped."""
-    if job["format"] == "parquet":
-        # Records become JSON, so that one path parses, judges and quarantines every format.
-        records = spark.read.parquet(*group["files"])
-        lines = records.select(
-            F.to_json(F.struct("*")).alias("_line"), F.col("_metadata.file_name").alias("_file")
-        )
+    if group["whole"]:
+        files = spark.read.text(group["files"], wholetext=True).selectExpr(SHA256, "value AS _text")
+        lines = transform.distinct_lines(files, group["header_line"])
+    elif job["duplicates"] == "drop":
+        lines = transform.drop_copies(read_lines(spark, job, group))
     else:
-        lines = spark.read.text(group["files"]).select(
-            F.col("value").alias("_line"), F.col("_metadata.file_name").alias("_file")
-        )
-        lines = lines.where((F.col("_line") != group["header_line"]) & (F.trim("_line") != ""))
-    lines = lines.select("_line", F.substring("_file", 1, 64).alias("_sha256"))
-    lines = lines.observe(seen, F.count(F.lit(1)).alias("rows"))
-    if job["duplicates"] == "drop":
-        lines = transform.drop_copies(lines)
-    else:
-        lines = lines.withColumn("_copies", F.lit(0).cast("bigint"))
+        lines = read_lines(spark, job, group).withColumn("_copies", F.lit(0).cast("bigint"))
     rows: DataFrame = transform.cast(transform.parse(lines, group, job), group, job)
     return rows
 
 
-def read_kept(spark: SparkSession, kept: dict[str, Any], seen: Observation) -> DataFrame | None:
+def read_lines(spark: SparkSession, job: dict[str, Any], group: dict[str, Any]) -> DataFrame:
+    """The lines of a group's files, headers and blank ones aside."""
+    if job["format"] == "parquet":
+        records: DataFrame = transform.in_microseconds(
+            spark.read.parquet(*group["files"]), group["nanoseconds"]
+        )
+        return records.select(F.expr(SHA256), transform.record_text(records).alias("_line"))
+    lines = spark.read.text(group["files"]).selectExpr(SHA256, "value AS _line")
+    texts: DataFrame = lines.where((F.col("_line") != group["header_line"]) & (F.trim("_line") != ""))
+    return texts
+
+
+def read_pictures(spark: SparkSession, path: str | None) -> DataFrame:
+    """Facts of the indexes' pictures; none where no index names one."""
+    if path is None:
+        return spark.createDataFrame([], PICTURE_FACTS)
+    return spark.read.schema(PICTURE_FACTS).json(path)
+
+
+def read_kept(spark: SparkSession, kept: dict[str, Any]) -> DataFrame:
     """Rows of replaced data files that come from other source files than the replaced ones."""
-    if not kept["groups"]:
-        return None
-    rows = read_lake(spark, kept)
     ids = [F.col(name).alias(name, metadata=field_id(number)) for name, _, number in kept["columns"]]
-    rows = rows.select(*ids, *empty_verdict(kept))
-    return rows.observe(seen, F.count(F.lit(1)).alias("rows"))
+    return read_lake(spark, kept).select(*ids, *verdict_columns(kept, {}))
 
 
 def read_lake(spark: SparkSession, wanted: dict[str, Any]) -> DataFrame:
@@ -112,27 +105,27 @@ def read_lake(spark: SparkSession, wanted: dict[str, Any]) -> DataFrame:
     return reduce(DataFrame.unionByName, parts)
 
 
-def empty_verdict(kept: dict[str, Any]) -> list[Any]:
-    """The verdict's columns for rows that were judged before."""
-    return [
-        F.lit(None).cast("string").alias(name, metadata=field_id(i)) for name, i in kept["verdict_columns"]
-    ]
-
-
 def output_columns(job: dict[str, Any]) -> list[Any]:
-    """The lake's columns with their Iceberg field ids, then the verdict's."""
+    """The lake's columns with their Iceberg field ids, then the verdict's, empty for good rows."""
     lake = [
         F.col(name).cast(kind).alias(name, metadata=field_id(number))
         for name, kind, number in job["kept"]["columns"]
     ]
-    raw = F.when(F.col("_rule").isNotNull(), F.col("_line"))
+    is_bad = F.col("_rule").isNotNull()
     values = {
         "_rule": F.col("_rule"),
-        "_raw": raw,
-        "_sha256": F.when(F.col("_rule").isNotNull(), F.col("_sha256")),
+        "_raw": F.when(is_bad, F.col("_line")),
+        "_sha256": F.when(is_bad, F.col("_sha256")),
+        "_copies": F.when(F.col("_copies") > 0, F.col("_copies")),
     }
-    return lake + [
-        values[name].alias(name, metadata=field_id(i)) for name, i in job["kept"]["verdict_columns"]
+    return lake + verdict_columns(job["kept"], values)
+
+
+def verdict_columns(kept: dict[str, Any], values: dict[str, Any]) -> list[Any]:
+    """The columns beside the lake's own; null where `values` has none, as for rows judged before."""
+    return [
+        values.get(name, F.lit(None)).cast(kind).alias(name, metadata=field_id(number))
+        for name, kind, number in kept["verdict_columns"]
     ]
 
 
@@ -158,27 +151,31 @@ def write(rows: DataFrame, job: dict[str, Any]) -> None:
     rows.write.partitionBy(*cells).mode("errorifexists").parquet(job["output"])
 
 
-def summarise(observed: dict[str, Observation], job: dict[str, Any]) -> dict[str, Any]:
-    """What was counted on the way, independently of what was written."""
-    counted = {name: seen.get for name, seen in observed.items() if name != "kept" or job["kept"]["groups"]}
-    judged = counted.pop("judged", {})
-    kept = counted.pop("kept", {"rows": 0})["rows"]
-    return {
-        "rows_in": sum(group["rows"] for group in counted.values()),
-        "rows_duplicate": judged.pop("_copies", 0) or 0,
-        "rows_kept": kept,
-        "quarantined_by_rule": {rule: count for rule, count in judged.items() if count},
-        "profile": {},
-    }
+def read_text(spark: SparkSession, path: str) -> str:
+    """Read one small file wherever the path points, local or S3, through Hadoop."""
+    stream = file_system(spark, path).open(hadoop_path(spark, path))
+    try:
+        return bytes(stream.readAllBytes()).decode("utf-8")
+    finally:
+        stream.close()
 
 
 def write_text(spark: SparkSession, path: str, text: str) -> None:
     """Write one small file wherever the path points, local or S3, through Hadoop."""
-    jvm: Any = spark._jvm
-    target = jvm.org.apache.hadoop.fs.Path(path)
-    stream = target.getFileSystem(spark._jsc.hadoopConfiguration()).create(target, True)
+    stream = file_system(spark, path).create(hadoop_path(spark, path), True)
     stream.write(bytearray(text, "utf-8"))
     stream.close()
+
+
+def hadoop_path(spark: SparkSession, path: str) -> Any:
+    """Hadoop's own idea of a path."""
+    jvm: Any = spark._jvm
+    return jvm.org.apache.hadoop.fs.Path(path)
+
+
+def file_system(spark: SparkSession, path: str) -> Any:
+    """Hadoop's file system behind a path."""
+    return hadoop_path(spark, path).getFileSystem(spark._jsc.hadoopConfiguration())
 
 
 def report_progress(spark: SparkSession, every_seconds: float = 0.5) -> None:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import duckdb
 import pyarrow as pa
@@ -26,7 +27,8 @@ from pyparsing import ParseBaseException
 from flows.config import load_settings
 from flows.console import mebibytes
 from flows.errors import WatchkeeperError, run_command
-from flows.etl.lake import Lake, local_path
+from flows.etl.lake import Lake
+from flows.etl.staged import local_path
 
 MARK = "::"
 """Between table and column in the planner's stand-ins, so that a filter tells which table it is for."""
@@ -102,7 +104,8 @@ def tables_in(connection: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
     parsed = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()[0][0]
     tree = json.loads(parsed)
     if tree["error"]:
-        raise WatchkeeperError(f"{tree['error_message']} (task sql takes one SELECT)")
+        told = tree["error_message"] + "; " if tree["error_type"] == "parser" else ""
+        raise WatchkeeperError(f"{told}task sql takes one SELECT")
     if len(tree["statements"]) != 1:
         raise WatchkeeperError("task sql takes one SELECT at a time")
     return sorted(set(base_tables(tree)))
@@ -127,8 +130,8 @@ def create_view(connection: duckdb.DuckDBPyConnection, table: str, columns: str,
 
 
 def plain(error: duckdb.Error) -> str:
-    """DuckDB's message for people."""
-    return str(error).strip()
+    """DuckDB's message for people, without the statement that we made of theirs."""
+    return str(error).partition("\n\nLINE ")[0].strip()
 
 
 def snapshot_of(table: Table, as_of: str | None) -> int | None:
@@ -217,18 +220,31 @@ def plan_scan(name: str, table: Table, snapshot: int | None, filters: BooleanExp
 
 
 def show(query: Query, form: str) -> None:
-    """Print the answer on standard output."""
-    if form == "json":
-        rows = query.run("SELECT CAST(to_json(answer) AS VARCHAR) FROM ({}) AS answer")
-        print("[" + ",\n ".join(row[0] for row in rows.fetchall()) + "]")
-    elif form == "csv":
-        answer = query.run()
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow([column[0] for column in answer.description or []])
-        while rows_ := answer.fetchmany(10_000):
-            writer.writerows(rows_)
-    else:
-        query.connection.sql(query.sql).show(max_rows=200)
+    """Print the answer on standard output.
+
+    Raises:
+        WatchkeeperError: DuckDB refuses the query, or stops at a row.
+    """
+    try:
+        if form == "json":
+            # On a line of its own, lest a comment at the query's end takes the parenthesis with it.
+            rows = query.run("SELECT CAST(to_json(answer) AS VARCHAR) FROM (\n{}\n) AS answer")
+            print("[" + ",\n ".join(row[0] for row in rows.fetchall()) + "]")
+        elif form == "csv":
+            answer = query.run()
+            writer = csv.writer(sys.stdout, lineterminator="\n")
+            writer.writerow([column[0] for column in answer.description or []])
+            while rows_ := answer.fetchmany(10_000):
+                writer.writerows([cell(value) for value in row] for row in rows_)
+        else:
+            query.connection.sql(query.sql).show(max_rows=200)
+    except duckdb.Error as error:
+        raise WatchkeeperError(plain(error)) from None
+
+
+def cell(value: object) -> object:
+    """A value as CSV shows it: a decimal with all its digits, never `0E-18`."""
+    return format(value, "f") if isinstance(value, Decimal) else value
 
 
 def main() -> int:

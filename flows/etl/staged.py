@@ -3,6 +3,8 @@
 from pathlib import Path
 from urllib.parse import unquote
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyiceberg.io.pyarrow import (
     compute_statistics_plan,
@@ -15,10 +17,12 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.typedef import Record
 from pyiceberg.types import IntegerType, LongType, NestedField, StringType
 
+from flows.etl.contract import SOURCE_COLUMN
 from flows.etl.job import VERDICT_COLUMNS
 
 NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
-NO_METRICS = {f"write.metadata.metrics.column.{name}": "none" for name, _ in VERDICT_COLUMNS}
+VERDICT_TYPES = {"string": StringType(), "bigint": LongType()}
+NO_METRICS = {f"write.metadata.metrics.column.{name}": "none" for name, _, _ in VERDICT_COLUMNS}
 
 
 def lake_files(output: Path) -> list[Path]:
@@ -36,9 +40,30 @@ def count_rows(files: list[Path]) -> int:
     return sum(pq.read_metadata(file).num_rows for file in files)
 
 
+def count_copies(files: list[Path]) -> int:
+    """Exact copies that Spark dropped: each row that had some says how many."""
+    counts = (
+        pc.sum(pq.read_table(file, columns=["_copies"], partitioning=None)["_copies"]) for file in files
+    )
+    return sum(count.as_py() or 0 for count in counts)
+
+
+def count_kept(replaced: list[DataFile], sources: list[str]) -> int:
+    """Rows of replaced data files that come from other source files than the replaced ones."""
+    names = [
+        pq.read_table(local_path(file.file_path), columns=[SOURCE_COLUMN], partitioning=None)[SOURCE_COLUMN]
+        for file in replaced
+    ]
+    gone = pa.array(sources, pa.string())
+    return sum(len(column) - (pc.sum(pc.is_in(column, gone)).as_py() or 0) for column in names)
+
+
 def data_file(path: Path, table: TableMetadata) -> DataFile:
     """One Parquet file of a job, ready to be appended to the table."""
-    verdict = [NestedField(number, name, StringType(), required=False) for name, number in VERDICT_COLUMNS]
+    verdict = [
+        NestedField(number, name, VERDICT_TYPES[kind], required=False)
+        for name, kind, number in VERDICT_COLUMNS
+    ]
     written = Schema(*table.schema().fields, *verdict)
     statistics = data_file_statistics_from_parquet_metadata(
         parquet_metadata=pq.read_metadata(path),
@@ -47,7 +72,7 @@ def data_file(path: Path, table: TableMetadata) -> DataFile:
     )
     return DataFile.from_args(
         content=DataFileContent.DATA,
-        file_path=path.as_uri(),
+        file_path=str(path),
         file_format=FileFormat.PARQUET,
         partition=partition_of(path, table),
         file_size_in_bytes=path.stat().st_size,
@@ -74,3 +99,8 @@ def partition_of(path: Path, table: TableMetadata) -> Record:
         )
         values.append(None if text == NULL_FOLDER else int(text) if whole else text)
     return Record(*values)
+
+
+def local_path(location: str) -> str:
+    """The path behind a location of the lake, which Iceberg takes letter by letter: nothing is quoted."""
+    return location.removeprefix("file://")

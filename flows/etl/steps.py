@@ -13,7 +13,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from prefect import runtime
 from pyiceberg.table import Table
 
 from flows.config import CHECKOUT, Settings
@@ -25,7 +24,7 @@ from flows.etl.plan import Plan, job_of
 from flows.etl.quality import Facts, Verdict, judge
 from flows.etl.runners.base import Runner
 from flows.etl.sources import Entry, Sources
-from flows.etl.staged import count_rows, lake_files, quarantine_files
+from flows.etl.staged import count_copies, count_kept, count_rows, lake_files, quarantine_files
 
 PREFIX = "watchkeeper."
 
@@ -84,20 +83,17 @@ def run_spark(
     on_progress: OnProgress = no_progress,
     on_log: Callable[[str], None] = no_log,
 ) -> Staged:
-    """Run the job and count what it wrote against what it read."""
+    """Run the job, and count its files beside what land read."""
     runner.run(write_job(settings, plan), on_progress, on_log)
-    summary = json.loads((plan.folder / "_summary.json").read_text(encoding="utf-8"))
-    files = lake_files(plan.output)
-    bad_rows = quarantine.collect(quarantine_files(plan.output), plan.landing.readable, plan.contract)
+    files, bad_files = lake_files(plan.output), quarantine_files(plan.output)
+    bad_rows = quarantine.collect(bad_files, plan.landing.readable, plan.contract)
     facts = Facts(
         files_in=len(plan.landing.readable),
-        rows_in=summary["rows_in"],
-        rows_duplicate=summary["rows_duplicate"],
-        rows_kept=summary["rows_kept"],
+        rows_in=sum(arrival.finding.rows for arrival in plan.landing.readable),
+        rows_duplicate=count_copies(files + bad_files),
+        rows_kept=count_kept(plan.replaced, plan.replaced_sources),
         rows_written=count_rows(files),
-        rows_quarantined=len(bad_rows),
-        quarantined_by_rule=summary["quarantined_by_rule"],
-        quarantined_in_files=quarantine.count_by_rule(bad_rows),
+        quarantined_by_rule=quarantine.count_by_rule(bad_rows),
     )
     return Staged(files, facts, bad_rows)
 
@@ -167,6 +163,7 @@ def commit(settings: Settings, plan: Plan, staged: Staged, flow_run_id: str) -> 
     change = Change(
         files=staged.files,
         sources=sources_of(plan, staged),
+        gone=frozenset(a.path for a in plan.landing.arrivals if a.copy),
         replaced=plan.replaced,
         properties=properties_of(plan, staged, flow_run_id),
         exclusive=any(rule.unique for rule in contract.row_rules()),
@@ -206,12 +203,13 @@ def sources_of(plan: Plan, staged: Staged) -> Sources:
             sha256=a.sha256,
             version=a.version,
             reason=a.finding.reason,
-            pictures=tuple((str(fact["path"]), fact["sha256"]) for fact in a.finding.pictures),  # type: ignore[misc]
+            pictures=a.pictures,
         )
         for a in plan.landing.arrivals
     }
+    copies = {a.path for a in plan.landing.arrivals if a.copy}
     return Sources(
-        committed={path: entry for path, entry in entries.items() if not entry.reason},
+        committed={path: entry for path, entry in entries.items() if not entry.reason and path not in copies},
         rejected={path: entry for path, entry in entries.items() if entry.reason},
         quarantined=dict.fromkeys(sorted(bad), plan.run),
     )
@@ -236,11 +234,6 @@ def properties_of(plan: Plan, staged: Staged, flow_run_id: str) -> dict[str, str
         "newest-event": newest.isoformat() if newest else None,
     }
     return {PREFIX + name: str(value) for name, value in facts_by_name.items() if value is not None}
-
-
-def flow_run_id() -> str:
-    """Id of the flow run that this code runs in; `none` outside of one."""
-    return str(runtime.flow_run.id or "none")
 
 
 @cache

@@ -14,8 +14,16 @@ from typing import Any
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
+from pyspark.sql.types import (
+    DataType,
+    DecimalType,
+    DoubleType,
+    FloatType,
+    TimestampNTZType,
+    TimestampType,
+)
 
-ISO_DATE = r"\d{4}-\d{2}-\d{2}"
+ISO_DATE = r"(?!0000)\d{4}-\d{2}-\d{2}"  # Spark has a year 0, Python and most engines have none
 ISO_TIME = ISO_DATE + r"([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?"
 TEXT_FORMS = {
     "int": r"[+-]?\d+(\.0*)?",
@@ -30,6 +38,11 @@ TEXT_FORMS = {
 
 SPARK_TYPES = {"long": "bigint", "timestamp": "timestamp_ntz", "timestamptz": "timestamp"}
 
+NUMBER = r'\G((?:[^"\d-]*+"(?:[^"\\]++|\\.)*+")*+[^"\d-]*+)(-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)'
+"""A JSON number and what stands before it since the last one: whole strings, and no digit outside of them."""
+
+PADDING = r"(\.\d+?)0+$"
+
 # Spark's 32-bit murmur3 starts from 42, Iceberg's from 0: hashing this number first turns 42 into 0.
 SEED_TO_ZERO = -1693959553
 
@@ -39,53 +52,141 @@ def spark_type(kind: str) -> str:
     return SPARK_TYPES.get(kind, kind)
 
 
+def distinct_lines(files: DataFrame, header_line: str) -> DataFrame:
+    """What `drop_copies` gives, from whole files (`_text`) and without a shuffle.
+
+    Headers and blank lines are left out; a file's copies are all counted on its first line.
+    """
+    text = F.expr("trim(LEADING '\ufeff' FROM _text)")
+    text = F.when(F.instr(text, "\r") > 0, F.regexp_replace(text, "\r\n?", "\n")).otherwise(text)
+    rows = F.filter(F.split(text, "\n"), lambda line: (F.trim(line) != "") & (line != header_line))
+    every = files.select("_sha256", rows.alias("_every"))
+    distinct = every.select(
+        "_sha256", F.size("_every").alias("_rows"), F.array_distinct("_every").alias("_lines")
+    )
+    copies = (F.col("_rows") - F.size("_lines")).cast("bigint").alias("_copies")
+    # Counted before the explosion: after it, each line would carry its file's whole array.
+    counted = distinct.select("_sha256", copies, "_lines")
+    lines = counted.select("_sha256", "_copies", F.posexplode("_lines").alias("_nth", "_line"))
+    return lines.withColumn("_copies", F.when(F.col("_nth") == 0, F.col("_copies")).otherwise(0)).drop("_nth")
+
+
 def drop_copies(lines: DataFrame) -> DataFrame:
     """One row for each distinct line of a source file; `_copies` says how many more there were."""
     return lines.groupBy("_sha256", "_line").agg((F.count(F.lit(1)) - 1).alias("_copies"))
 
 
 def parse(lines: DataFrame, group: dict[str, Any], job: dict[str, Any]) -> DataFrame:
-    """Split each line into text cells: adds `_cells` (a struct of strings) and `_ragged`."""
-    schema = ", ".join(f"`{name}` string" for name in [*group["header"], "_corrupt"])
-    options = {"columnNameOfCorruptRecord": "_corrupt", "mode": "PERMISSIVE"}
+    """Split each line into text cells: adds `_cells` (a struct, `_0` the header's first) and `_ragged`."""
     if job["format"] in ("csv", "images"):
-        options.update(sep=job["delimiter"], quote='"', escape='"')
-        cells = F.from_csv("_line", schema, options)
+        return parse_csv(lines, len(group["header"]), job["delimiter"])
+    return parse_json(lines, group["header"])
+
+
+def parse_csv(lines: DataFrame, width: int, delimiter: str) -> DataFrame:
+    """Cells of a line of comma-separated values."""
+    # One cell more than the header has: a quote that is never closed swallows the delimiter before it.
+    schema = ", ".join("_%s string" % name for name in [*range(width), "end", "corrupt"])
+    options = {"columnNameOfCorruptRecord": "_corrupt", "sep": delimiter, "quote": '"', "escape": '"'}
+    parsed = lines.withColumn("_cells", F.from_csv(F.concat("_line", F.lit(delimiter)), schema, options))
+    return parsed.withColumn("_ragged", F.col("_cells._corrupt").isNotNull())
+
+
+def parse_json(lines: DataFrame, names: list[str]) -> DataFrame:
+    """Cells of a line that is one JSON object; a nested value stays JSON."""
+    kind = "array<struct<" + ", ".join("`" + name.replace("`", "``") + "`: string" for name in names) + ">>"
+    options = {"allowSingleQuotes": "false"}
+    # As an array of one, since Spark overlooks what follows a line's first value. Numbers as strings, since
+    # Spark takes others through a double: 12345678.50 would become 1.23456785E7.
+    alone = F.concat(F.lit("["), F.col("_line"), F.lit("]"))
+    exact = F.from_json(F.regexp_replace(alone, NUMBER, '$1"$2"'), kind, options)
+    nested = F.when(F.col("_line").rlike(r"\{.*[\[{]"), F.from_json(alone, kind, options))
+    parsed = lines.withColumn("_exact", exact).withColumn("_nested", nested)
+    cells = []
+    for number, name in enumerate(names):
+        text, inner = F.col("_exact")[0].getField(name), F.col("_nested")[0].getField(name)
+        is_nested = F.col("_nested").isNotNull() & text.rlike(r"^[\[{]")
+        cells.append(F.coalesce(F.when(is_nested, inner), text).alias("_%d" % number))
+    ragged = ~F.coalesce((F.size("_exact") == 1) & F.col("_exact")[0].isNotNull(), F.lit(False))
+    return parsed.withColumn("_cells", F.struct(*cells)).withColumn("_ragged", ragged)
+
+
+def in_microseconds(records: DataFrame, nanoseconds: list[str]) -> DataFrame:
+    """Times that Spark reads as whole numbers, since it knows no nanoseconds, as times."""
+    for name in nanoseconds:
+        quoted = "`" + name.replace("`", "``") + "`"
+        records = records.withColumn(name, F.expr("timestamp_micros(" + quoted + " div 1000)"))
+    return records
+
+
+def record_text(records: DataFrame) -> Column:
+    """Records that are typed already as lines of JSON, so that one path parses and judges every format."""
+    return F.to_json(F.struct(*[exact_text(field.name, field.dataType) for field in records.schema]))
+
+
+def exact_text(name: str, kind: DataType) -> Column:
+    """A column as text that loses nothing: `to_json` itself cuts times to milliseconds."""
+    value = F.col("`" + name.replace("`", "``") + "`")
+    if isinstance(kind, DecimalType):
+        text = F.regexp_replace(F.format_number(value, kind.scale), ",", "")
+    elif isinstance(kind, (TimestampType, TimestampNTZType)):
+        text = value.cast("string")
+    elif isinstance(kind, (DoubleType, FloatType)):
+        # Whole numbers with nulls are often kept as doubles, which Java writes as 1.2345678E7.
+        plain = F.regexp_replace(value.cast("string").cast("decimal(38,10)").cast("string"), PADDING, "$1")
+        text = F.when(F.abs(value).between(1e7, 1e27), plain).otherwise(value.cast("string"))
     else:
-        cells = F.from_json("_line", schema, options)
-    parsed = lines.withColumn("_cells", cells)
-    ragged = F.col("_cells._corrupt").isNotNull() | F.col("_cells").isNull()
-    return parsed.withColumn("_ragged", ragged)
+        return value.alias(name)
+    return F.when(value.isNotNull(), text).alias(name)
 
 
 def cast(parsed: DataFrame, group: dict[str, Any], job: dict[str, Any]) -> DataFrame:
-    """Typed columns from text cells; `_bad` names the first column whose text is not of its type."""
-    typed, bad = [], []
-    for column in job["columns"]:
-        if column["source"] is None:
-            continue
-        text = F.lit(None).cast("string")
-        if column["source"] in group["header"]:
-            text = F.nullif(F.trim(F.col("_cells").getField(column["source"])), F.lit(""))
-        value, valid = typed_value(text, column)
-        typed.append(value.alias(column["name"]))
-        bad.append(F.when(text.isNotNull() & ~valid, F.lit("bad_" + column["name"])))
-    ragged = F.when(F.col("_ragged"), F.lit("ragged_line"))
+    """Typed columns from text cells; `_rule` names the first column whose text is not of its type.
+
+    In three steps, each computed once a row: cells as text, text as values, values judged.
+    """
+    columns = [column for column in job["columns"] if column["source"] is not None]
     carried = [name for name in ("_sha256", "_line", "_copies") if name in parsed.columns]
-    return parsed.select(*carried, *typed, F.coalesce(ragged, *bad).alias("_rule"))
+    texts = [cell_text(group, column).alias("_text_" + column["name"]) for column in columns]
+    values = [typed(F.col("_text_" + column["name"]), column).alias(column["name"]) for column in columns]
+    rows = parsed.select(*carried, "_ragged", *texts).select("*", *values)
+    bad = [
+        F.when(
+            F.col("_text_" + column["name"]).isNotNull() & ~is_typed(column), F.lit("bad_" + column["name"])
+        )
+        for column in columns
+        if column["type"] != "string"
+    ]
+    ragged = F.when(F.col("_ragged"), F.lit("ragged_line"))
+    names = [column["name"] for column in columns]
+    return rows.select(*carried, *names, F.coalesce(ragged, *bad).alias("_rule"))
 
 
-def typed_value(text: Column, column: dict[str, Any]) -> tuple[Column, Column]:
-    """The text as its type (null where it does not fit), and whether it is of that type."""
-    kind = column["type"]
-    if kind == "string":
-        return text, F.lit(True)
+def cell_text(group: dict[str, Any], column: dict[str, Any]) -> Column:
+    """The text of a column's cell; null where it is empty or the file lacks the column."""
+    if column["source"] not in group["header"]:
+        return F.lit(None).cast("string")
+    cell = F.col("_cells").getField("_%d" % group["header"].index(column["source"]))
+    return F.nullif(F.trim(cell), F.lit(""))
+
+
+def typed(text: Column, column: dict[str, Any]) -> Column:
+    """The text as its type; null where Spark cannot read it as such."""
+    if column["type"] == "string":
+        return text
     if column["format"]:
-        value = dated(text, kind, column["format"])
-        return value, value.isNotNull()
-    form = TEXT_FORMS.get(kind) or decimal_form(kind)
-    value = text.cast(spark_type(kind))
-    return value, text.rlike("^(" + form + ")$") & value.isNotNull()
+        return dated(text, column["type"], column["format"])
+    return text.cast(spark_type(column["type"]))
+
+
+def is_typed(column: dict[str, Any]) -> Column:
+    """Whether a value was read, and its text has the form of its type."""
+    value = F.col(column["name"])
+    if column["format"]:
+        return value.isNotNull()
+    form = TEXT_FORMS.get(column["type"]) or decimal_form(column["type"])
+    valid = value.isNotNull() & F.col("_text_" + column["name"]).rlike(r"^(" + form + r")\z")
+    return valid & (F.abs(value) != F.lit(float("inf"))) if column["type"] == "double" else valid
 
 
 def dated(text: Column, kind: str, pattern: str) -> Column:
@@ -133,18 +234,23 @@ def add_pictures(rows: DataFrame, pictures: DataFrame, job: dict[str, Any]) -> D
 def judge(rows: DataFrame, job: dict[str, Any], keys: dict[str, DataFrame]) -> DataFrame:
     """Set `_rule` to the first rule that each row breaks; null where it breaks none.
 
+    Rules that look at the row alone come first, then `references`, then `unique`, each in their order.
     `keys` holds, for each `references` rule, the referred column's values, and for `unique` rules the
     values that the table holds already.
     """
-    by_row = [rule for rule in job["rules"] if rule["kind"] not in ("references", "unique")]
-    broken = [F.when(breaks(rule), F.lit(rule["name"])) for rule in by_row]
+    broken = [
+        F.when(breaks(rule), F.lit(rule["name"])) for rule in job["rules"] if rule["kind"] not in BEYOND
+    ]
     rows = rows.withColumn("_rule", F.coalesce("_rule", *broken))
-    for rule in job["rules"]:
-        if rule["kind"] == "references":
-            rows = judge_reference(rows, rule, keys[rule["name"]])
-        elif rule["kind"] == "unique":
-            rows = judge_unique(rows, rule, keys.get(rule["name"]))
+    for rule in (rule for rule in job["rules"] if rule["kind"] == "references"):
+        rows = judge_reference(rows, rule, keys[rule["name"]])
+    for rule in (rule for rule in job["rules"] if rule["kind"] == "unique"):
+        rows = judge_unique(rows, rule, keys.get(rule["name"]))
     return rows
+
+
+BEYOND = ("references", "unique")
+"""Rules that look beyond their row. A row that breaks another one must not take a good row's place."""
 
 
 def breaks(rule: dict[str, Any]) -> Column:
@@ -158,7 +264,7 @@ def breaks(rule: dict[str, Any]) -> Column:
     if kind == "allowed":
         return ~value.isin(wanted)
     if kind == "pattern":
-        return ~value.rlike("^(" + wanted + ")$")
+        return ~value.rlike("^(" + wanted + r")\z")
     if kind == "length":
         other: Column = F.octet_length(value) != wanted
         return other

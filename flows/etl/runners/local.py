@@ -17,7 +17,8 @@ from flows.etl.runners.base import SparkJobError
 
 JOB = Path(__file__).resolve().parent.parent / "spark_job.py"
 SUPERVISOR = Path(__file__).resolve().parent / "supervised.py"
-INHERITED = re.compile(r"(SPARK_|PYSPARK_|HADOOP_|JAVA_|JDK_)")
+INHERITED = re.compile(r"(SPARK_|PYSPARK_|HADOOP_|_?JAVA_|JDK_)")
+PROGRESS = re.compile(r"progress (\d+) (\d+)")
 CAUSE = re.compile(r"^(?:[\w.]*(?:Exception|Error): |Caused by: )(.*)")
 
 
@@ -80,6 +81,8 @@ class LocalRunner:
             "spark.local.dir": str(folder / "spark-tmp"),
             "spark.sql.warehouse.dir": str(folder / "spark-warehouse"),
             "spark.sql.shuffle.partitions": str(4 * cores),
+            # The other local file system leaves a checksum file beside each file of the lake.
+            "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
             **PORTABLE_CONF,
         }
 
@@ -87,9 +90,8 @@ class LocalRunner:
     def _read_progress(process: subprocess.Popen[str], on_progress: Callable[[int, int], None]) -> None:
         assert process.stdout
         for line in process.stdout:
-            word, *numbers = line.split()
-            if word == "progress":
-                on_progress(int(numbers[0]), int(numbers[1]))
+            if numbers := PROGRESS.fullmatch(line.strip()):
+                on_progress(int(numbers[1]), int(numbers[2]))
 
     @staticmethod
     def _read_log(process: subprocess.Popen[str], tail: deque[str], on_log: Callable[[str], None]) -> None:
@@ -99,11 +101,17 @@ class LocalRunner:
             on_log(line.rstrip())
 
 
+AQE = "org.apache.spark.sql.execution.adaptive."
+
 PORTABLE_CONF = {
     "spark.sql.session.timeZone": "UTC",
+    # Otherwise Spark stops at a date that Spark 2 would have read; here it breaks its row's rule.
+    "spark.sql.legacy.timeParserPolicy": "CORRECTED",
     # Iceberg knows microseconds; Spark's default is the old 96-bit timestamp.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.parquet.compression.codec": "zstd",
+    # pandas writes its times so; Spark would stop at the file.
+    "spark.sql.legacy.parquet.nanosAsLong": "true",
     # The default of 4 MiB a file makes a task of each small file: 297 of them cost 18 s here.
     "spark.sql.files.openCostInBytes": "65536",
     # The raw zone spreads files over 256 folders; Spark would start a job of a task each to list them.
@@ -111,7 +119,9 @@ PORTABLE_CONF = {
     # Otherwise Spark parses only the cells that are read, and no longer sees that a line is ragged.
     "spark.sql.optimizer.enableCsvExpressionOptimization": "false",
     "spark.sql.optimizer.enableJsonExpressionOptimization": "false",
-    # No checksum files beside the lake's, and one job's leftovers never hinder another.
+    # Otherwise what turns out empty leaves the plan, and with it the counts that the job would wait for.
+    "spark.sql.adaptive.optimizer.excludedRules": AQE + "AQEPropagateEmptyRelation",
+    # No marker files beside the lake's, and one job's leftovers never hinder another.
     "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
     "spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version": "2",
 }
