@@ -1,6 +1,5 @@
 """`--as-of`: the table as it was, by a snapshot's id or by a moment."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -23,27 +22,20 @@ CONTRACT = {
 
 
 @pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Settings]:
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A table of three snapshots with 1, 3 and 2 rows; the last has a column more."""
-    made: list[Settings] = []
-
-    def make() -> Settings:
-        if not made:
-            folder = tmp_path_factory.mktemp("lake")
-            settings = settings_of(folder / "home")
-            contract = contract_in(folder, "shop", "items", CONTRACT)
-            write_csv(folder / "in" / "items1.csv", [[1]], ["id"])
-            run_table(settings, contract, folder / "in")
-            write_csv(folder / "in" / "items2.csv", [[2], [3]], ["id"])
-            run_table(settings, contract, folder / "in")
-            columns = {"id": {"type": "long"}, "name": {"type": "string", "optional": True}}
-            contract = contract_in(folder, "shop", "items", CONTRACT | {"columns": columns})
-            write_csv(folder / "in" / "items2.csv", [[4, "d"]], ["id", "name"])
-            run_table(settings, contract, folder / "in")
-            made.append(settings)
-        return made[0]
-
-    return make
+    folder = tmp_path_factory.mktemp("lake")
+    settings = settings_of(folder / "home")
+    contract = contract_in(folder, "shop", "items", CONTRACT)
+    write_csv(folder / "in" / "items1.csv", [[1]], ["id"])
+    run_table(settings, contract, folder / "in")
+    write_csv(folder / "in" / "items2.csv", [[2], [3]], ["id"])
+    run_table(settings, contract, folder / "in")
+    columns = {"id": {"type": "long"}, "name": {"type": "string", "optional": True}}
+    contract = contract_in(folder, "shop", "items", CONTRACT | {"columns": columns})
+    write_csv(folder / "in" / "items2.csv", [[4, "d"]], ["id", "name"])
+    run_table(settings, contract, folder / "in")
+    return settings
 
 
 def moments(settings: Settings) -> list[tuple[str, datetime]]:
@@ -54,41 +46,37 @@ def moments(settings: Settings) -> list[tuple[str, datetime]]:
     ]
 
 
-def test_each_snapshot_is_read_by_its_id(lake: Callable[[], Settings]) -> None:
-    settings = lake()
-    counts = [ask(settings, COUNT, identifier) for identifier, _ in moments(settings)]
+def test_each_snapshot_is_read_by_its_id(lake: Settings) -> None:
+    counts = [ask(lake, COUNT, identifier) for identifier, _ in moments(lake)]
     assert counts == [[(1,)], [(3,)], [(2,)]]
-    assert ask(settings, COUNT) == [(2,)]
+    assert ask(lake, COUNT) == [(2,)]
 
 
-def test_a_moment_reads_the_snapshot_that_was_current_then(lake: Callable[[], Settings]) -> None:
-    settings = lake()
-    for number, (identifier, moment) in enumerate(moments(settings)):
-        content = content_hash(settings, TABLE, identifier)
+def test_a_moment_reads_the_snapshot_that_was_current_then(lake: Settings) -> None:
+    for number, (identifier, moment) in enumerate(moments(lake)):
+        content = content_hash(lake, TABLE, identifier)
         plain = moment.replace(tzinfo=None)
-        assert content_hash(settings, TABLE, plain.isoformat()) == content, "UTC unless it says"
+        assert content_hash(lake, TABLE, plain.isoformat()) == content, "UTC unless it says"
         berlin = moment.astimezone(timezone(timedelta(hours=1)))
-        assert content_hash(settings, TABLE, berlin.isoformat()) == content
+        assert content_hash(lake, TABLE, berlin.isoformat()) == content
         before = moment - timedelta(milliseconds=1)
         if number:
-            assert content_hash(settings, TABLE, before.isoformat()) != content
-    assert ask(settings, COUNT, "2999-01-01") == [(2,)]
+            assert content_hash(lake, TABLE, before.isoformat()) != content
+    assert ask(lake, COUNT, "2999-01-01") == [(2,)]
 
 
-def test_columns_are_those_of_the_time(lake: Callable[[], Settings]) -> None:
-    settings = lake()
-    first = moments(settings)[0][0]
-    columns = [column[:2] for column in Query(Lake(settings), f"FROM {TABLE}", first).run().description or []]
+def test_columns_are_those_of_the_time(lake: Settings) -> None:
+    first = moments(lake)[0][0]
+    columns = [column[:2] for column in Query(Lake(lake), f"FROM {TABLE}", first).run().description or []]
     assert [(name, str(kind)) for name, kind in columns] == [("id", "INTEGER"), ("_source_file", "VARCHAR")]
-    assert ask(settings, f"SELECT id, name FROM {TABLE} ORDER BY 1") == [(1, None), (4, "d")]
+    assert ask(lake, f"SELECT id, name FROM {TABLE} ORDER BY 1") == [(1, None), (4, "d")]
     with pytest.raises(WatchkeeperError, match='"name" not found'):
-        ask(settings, f"SELECT name FROM {TABLE}", first)
+        ask(lake, f"SELECT name FROM {TABLE}", first)
 
 
-def test_pruning_is_by_the_snapshots_own_files(lake: Callable[[], Settings]) -> None:
-    settings = lake()
-    second = moments(settings)[1][0]
-    query = Query(Lake(settings), f"SELECT id FROM {TABLE} WHERE id = 3", second)
+def test_pruning_is_by_the_snapshots_own_files(lake: Settings) -> None:
+    second = moments(lake)[1][0]
+    query = Query(Lake(lake), f"SELECT id FROM {TABLE} WHERE id = 3", second)
     assert (len(query.scans[0].paths), query.scans[0].files_in_table) == (1, 2)
     assert query.run().fetchall() == [(3,)]
 
@@ -107,20 +95,17 @@ def test_pruning_is_by_the_snapshots_own_files(lake: Callable[[], Settings]) -> 
         ),
     ],
 )
-def test_what_cannot_be_read_is_said(lake: Callable[[], Settings], as_of: str, complaint: str) -> None:
+def test_what_cannot_be_read_is_said(lake: Settings, as_of: str, complaint: str) -> None:
     with pytest.raises(WatchkeeperError, match=complaint):
-        ask(lake(), COUNT, as_of)
+        ask(lake, COUNT, as_of)
 
 
-def test_tables_that_are_younger_than_the_moment_are_named(
-    lake: Callable[[], Settings], tmp_path: Path
-) -> None:
-    settings = lake()
+def test_tables_that_are_younger_than_the_moment_are_named(lake: Settings, tmp_path: Path) -> None:
     other = contract_in(
         tmp_path, "shop", "stores", CONTRACT | {"source": {"pattern": "stores.csv", "format": "csv"}}
     )
     write_csv(tmp_path / "in" / "stores.csv", [[1]], ["id"])
-    run_table(settings, other, tmp_path / "in")
-    then = moments(settings)[-1][1].isoformat()
+    run_table(lake, other, tmp_path / "in")
+    then = moments(lake)[-1][1].isoformat()
     with pytest.raises(WatchkeeperError, match=r"shop\.stores did not exist"):
-        ask(settings, "SELECT 1 FROM shop.items, shop.stores", then)
+        ask(lake, "SELECT 1 FROM shop.items, shop.stores", then)
