@@ -88,7 +88,8 @@ def load_settings() -> Settings:
     """Read the settings from the environment and `.env`.
 
     Raises:
-        WatchkeeperError: a value that a field refuses, named by its environment variable.
+        WatchkeeperError: a value that a field refuses, named by its environment variable, or a `.env` that
+            is not text.
     """
     try:
         settings = Settings()
@@ -96,5 +97,7 @@ def load_settings() -> Settings:
         first = error.errors(include_input=False)[0]
         name = "WATCHKEEPER_" + str(first["loc"][0]).upper()
         raise WatchkeeperError(f"setting {name}: {first['msg']}; see .env.example") from None
+    except UnicodeDecodeError as error:
+        raise WatchkeeperError(f"{Path('.env').absolute()} is not UTF-8: {error.reason}") from None
     settings.home = settings.home.expanduser().absolute()
     return settings

@@ -69,7 +69,8 @@ def open_source(source: str) -> Source:
     root = source if plain == source else plain.rpartition("/")[0] or ("/" if plain.startswith("/") else ".")
     try:
         if source.startswith("s3://"):
-            files, base = pafs.FileSystem.from_uri(root.rstrip("/"))
+            base = root.removeprefix("s3://").rstrip("/")  # a key is no URI: it may have any letter
+            files, _ = pafs.FileSystem.from_uri("s3://" + base.partition("/")[0])
         else:
             files, base = pafs.LocalFileSystem(), str(Path(root).expanduser().absolute())
         kind = files.get_file_info(base).type
@@ -259,8 +260,11 @@ def hash_file(source: Source, path: str) -> str:
 
 def hash_picture(source: Source, path: str) -> str | None:
     """The sha256 of a picture; None where there is none, which breaks a rule of its row only."""
-    if source.files.get_file_info(f"{source.root}/{path}").type != pafs.FileType.File:
-        return None
+    try:
+        if source.files.get_file_info(f"{source.root}/{path}").type != pafs.FileType.File:
+            return None
+    except OSError as error:
+        raise WatchkeeperError(f"file {source.root}/{path} cannot be read: {error}") from None
     return hash_file(source, path)
 
 

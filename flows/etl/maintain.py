@@ -19,7 +19,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.expressions import AlwaysTrue
-from pyiceberg.manifest import DataFile
+from pyiceberg.manifest import DataFile, ManifestFile
 from pyiceberg.table import StaticTable, Table
 
 from flows.config import Settings, load_settings
@@ -144,7 +144,7 @@ def sweep(settings: Settings, contract: Contract, upkeep: Upkeep) -> None:
     assert table is not None
     cutoff = time.time() - settings.orphan_age_hours * 3600
     folder = lake.folder(contract.identifier)
-    named = set().union(*(files_of(version, folder) for version in recent_versions(table, cutoff)))
+    named = files_of([table, *earlier_versions(table, cutoff)], folder)
     bad_rows = settings.quarantine / contract.dataset / contract.table
     runs = {run for path in named if path.parent.name == "sources" for run in quarantine_runs(path)}
     named |= {bad_rows / f"{run}.parquet" for run in runs}
@@ -160,9 +160,8 @@ def sweep(settings: Settings, contract: Contract, upkeep: Upkeep) -> None:
     remove_empty(folders)
 
 
-def recent_versions(table: Table, cutoff: float) -> Iterator[Table]:
-    """The table now, and each earlier version that a reader may have opened since `cutoff`."""
-    yield table
+def earlier_versions(table: Table, cutoff: float) -> Iterator[Table]:
+    """Each earlier version that a reader may have opened since `cutoff`."""
     log = table.metadata.metadata_log
     changes = [*(entry.timestamp_ms for entry in log), table.metadata.last_updated_ms]
     for entry, (_, end) in zip(log, pairwise(changes), strict=True):
@@ -170,16 +169,20 @@ def recent_versions(table: Table, cutoff: float) -> Iterator[Table]:
             yield StaticTable.from_metadata(entry.metadata_file)
 
 
-def files_of(version: Table, folder: Path) -> set[Path]:
-    """Every file that a version of the table refers to, itself included."""
-    names = {local_path(version.metadata_location)}
-    for snapshot in version.snapshots():
+def files_of(versions: list[Table], folder: Path) -> set[Path]:
+    """Every file that one of these versions of a table refers to, themselves included; each is read once."""
+    names = {local_path(version.metadata_location) for version in versions}
+    snapshots = {snapshot.snapshot_id: snapshot for version in versions for snapshot in version.snapshots()}
+    manifests: dict[str, ManifestFile] = {}
+    for snapshot in snapshots.values():
         names.add(local_path(snapshot.manifest_list))
         if snapshot.summary:
             names.add(str(folder / "sources" / f"{snapshot.summary[PROPERTY]}.json"))
-        for manifest in snapshot.manifests(version.io):
-            names.add(local_path(manifest.manifest_path))
-            names.update(local_path(e.data_file.file_path) for e in manifest.fetch_manifest_entry(version.io))
+        manifests |= {manifest.manifest_path: manifest for manifest in snapshot.manifests(versions[0].io)}
+    for path, manifest in manifests.items():
+        names.add(local_path(path))
+        entries = manifest.fetch_manifest_entry(versions[0].io)
+        names.update(local_path(entry.data_file.file_path) for entry in entries)
     return {Path(name) for name in names}
 
 

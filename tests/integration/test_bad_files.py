@@ -25,11 +25,11 @@ LINES = ",".join(RETAIL_HEADER) + "\n" + ",".join(map(str, retail_row(StockCode=
 HEADER = LINES.partition("\n")[0]
 
 BAD = {
-    "cut.csv.gz": (gzip.compress(LINES.encode())[:-12], "truncated or damaged gzip"),
+    "cut.csv.gz": (gzip.compress(LINES.encode(), mtime=0)[:-12], "truncated or damaged gzip"),
     "no-gzip.csv.gz": (LINES.encode(), "truncated or damaged gzip"),
-    "flipped.csv.gz": (gzip.compress(LINES.encode())[:-8] + b"\1" * 8, "truncated or damaged gzip"),
-    "tail.csv.gz": (gzip.compress(LINES.encode()) + b"and more", "truncated or damaged gzip"),
-    "zip.csv": (gzip.compress(LINES.encode()), "binary data, not text"),
+    "flipped.csv.gz": (gzip.compress(LINES.encode(), mtime=0)[:-8] + b"\1" * 8, "truncated or damaged gzip"),
+    "tail.csv.gz": (gzip.compress(LINES.encode(), mtime=0) + b"and more", "truncated or damaged gzip"),
+    "zip.csv": (gzip.compress(LINES.encode(), mtime=0), "binary data, not text"),
     "binary.csv": (LINES.encode() + b"\0", "binary data, not text: it has NUL bytes"),
     "latin-1.csv": (LINES.replace("bad", "bäd").encode("latin-1"), "not UTF-8 text: byte 0xe4"),
     "utf-16.csv": (LINES.encode("utf-16"), "binary data, not text"),
@@ -108,7 +108,7 @@ def test_a_bad_file_that_was_mended_commits(settings: Settings, tmp_path: Path) 
     source = put(tmp_path / "in", {"a.csv.gz": WRITTEN["cut.csv.gz"]})
     write_csv(source / "good.csv", [retail_row()])
     run_table(settings, CONTRACT, source)
-    put(source, {"a.csv.gz": gzip.compress(LINES.encode())})
+    put(source, {"a.csv.gz": gzip.compress(LINES.encode(), mtime=0)})
     result = run_table(settings, CONTRACT, source)
     assert (result.rows_committed, result.files_quarantined) == (1, 0)
     assert sources_of(settings, CONTRACT).rejected == {}

@@ -76,7 +76,9 @@ def test_json_lines_keep_every_digit(settings: Settings, tmp_path: Path) -> None
     )
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.jsonl").write_text("\ufeff" + record + "\n" + record.replace('"i": 1', '"i": "1"'))
-    (tmp_path / "in" / "b.jsonl.gz").write_bytes(gzip.compress(record.replace("\n", "\r\n").encode()))
+    (tmp_path / "in" / "b.jsonl.gz").write_bytes(
+        gzip.compress(record.replace("\n", "\r\n").encode(), mtime=0)
+    )
     (tmp_path / "in" / "c.jsonl").write_text('{"i": 3}\n{"i": 4, "text": "of another name"}\n')
     result = run_table(settings, contract, tmp_path / "in")
     assert (result.rows_in, result.rows_committed, result.source_files) == (5, 5, 3)
@@ -213,10 +215,10 @@ def test_endings_and_marks_of_other_systems_change_nothing(settings: Settings, t
         "old-mac.csv": text.replace(b"\n", b"\r"),
         "bom.csv": b"\xef\xbb\xbf" + text,
         "bom-windows.csv": b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n"),
-        "zip.csv.gz": gzip.compress(text),
+        "zip.csv.gz": gzip.compress(text, mtime=0),
         "upper.CSV.GZ": gzip.compress(text, 1, mtime=5),
-        "bom.csv.gz": gzip.compress(b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n")),
-        "two-members.csv.gz": gzip.compress(text[:100]) + gzip.compress(text[100:]),
+        "bom.csv.gz": gzip.compress(b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n"), mtime=0),
+        "two-members.csv.gz": gzip.compress(text[:100], mtime=0) + gzip.compress(text[100:], mtime=0),
     }
     (tmp_path / "in").mkdir()
     for name, content in variants.items():

@@ -45,6 +45,12 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().prefect_api_url is None
 
 
+def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes("WATCHKEEPER_HOME=/srv/ä\n".encode("latin-1"))
+    with pytest.raises(WatchkeeperError, match=r"/\.env is not UTF-8: "):
+        load_settings()
+
+
 def test_the_layers_share_one_prefix() -> None:
     assert issubclass(Settings, ObservabilitySettings)
     assert Settings.model_config["env_prefix"] == "WATCHKEEPER_"

@@ -348,7 +348,7 @@ def test_pictures_of_a_gzipped_index_are_found(tmp_path: Path) -> None:
     row = ["images/a.jpg" if name == "image_path" else "0108775015" for name in columns]
     red = jpeg(folder / "images" / "a.jpg")
     (folder / "articles.csv.gz").write_bytes(
-        gzip.compress(f"{','.join(columns)}\n{','.join(row)}\n".encode())
+        gzip.compress(f"{','.join(columns)}\n{','.join(row)}\n".encode(), mtime=0)
     )
     [arrival] = bring(contract, folder).arrivals
     assert arrival.finding.pictures[0]["sha256"] == digest(red)

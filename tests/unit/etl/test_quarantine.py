@@ -49,7 +49,7 @@ def rows_of(rows: pa.Table) -> list[tuple[str, int | None, str, str]]:
 
 def test_each_row_has_the_number_of_its_line_in_the_order_of_the_files(tmp_path: Path) -> None:
     a = arrival(tmp_path, "a.csv", b"id\nx\n1\ny\n")
-    b = arrival(tmp_path, "b.csv.gz", gzip.compress(b"id\r\n\r\nx\r\n"))
+    b = arrival(tmp_path, "b.csv.gz", gzip.compress(b"id\r\n\r\nx\r\n", mtime=0))
     first = staged(tmp_path / "out" / "_sink=1" / "1.parquet", [("b.csv.gz", b.sha256, "bad_id", "x")])
     second = staged(
         tmp_path / "out" / "_sink=1" / "2.parquet",

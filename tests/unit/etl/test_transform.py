@@ -615,7 +615,7 @@ def test_land_counts_the_lines_that_spark_reads(
         for ending in ("", ".gz"):
             whole = mark + (b"id,name\n" if form == "csv" else b"") + content
             raw = tmp_path / (hashlib.sha256((name + ending).encode()).hexdigest() + f".{form}{ending}")
-            raw.write_bytes(gzip.compress(whole) if ending else whole)
+            raw.write_bytes(gzip.compress(whole, mtime=0) if ending else whole)
             arrivals.append(arrive(contract, name + ending, raw.name[:64], "v", raw, ()))
     assert not any(arrival.finding.reason for arrival in arrivals)
     job = job_of.describe(
