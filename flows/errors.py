@@ -15,6 +15,7 @@ def in_words(error: Exception) -> str:
     remedies = {
         errno.ENOSPC: "no space left on the device; free some and run again",
         errno.EACCES: "permission denied; run as a user who may, or change its mode",
+        errno.ENOTDIR: "a file is where a folder should be; set WATCHKEEPER_HOME to a folder",
         errno.EROFS: "the file system is read-only; set WATCHKEEPER_HOME to a folder that can be written",
     }
     if isinstance(error, OSError) and error.errno in remedies:

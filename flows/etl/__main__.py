@@ -5,7 +5,7 @@ from datetime import date
 
 from flows.config import Settings, load_settings
 from flows.errors import WatchkeeperError, run_command
-from flows.etl.contract import load_dataset
+from flows.etl.contract import load_dataset, with_event_time
 from flows.etl.land import refuse_empty_source
 from flows.session import session
 
@@ -25,9 +25,11 @@ def parser() -> argparse.ArgumentParser:
     return args
 
 
-def check_input(settings: Settings, dataset: str, source: str | None) -> None:
+def check_input(settings: Settings, dataset: str, source: str | None, rebuild: bool) -> None:
     """Say what is wrong with the arguments before Prefect takes its seconds to start."""
     contracts = load_dataset(settings.contracts, dataset)
+    if rebuild:
+        contracts = with_event_time(contracts)
     if source is not None:
         refuse_empty_source(contracts, source)
 
@@ -41,7 +43,7 @@ def main() -> int:
         raise WatchkeeperError(f"--from {args.start} is after --to {args.end}")
     settings = load_settings()
     source = args.source or (None if args.rebuild else str(settings.landing / args.dataset))
-    check_input(settings, args.dataset, source)
+    check_input(settings, args.dataset, source, args.rebuild)
     with session(settings):
         from flows.etl.flow import etl
         from flows.etl.report import print_summary

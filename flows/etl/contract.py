@@ -406,6 +406,19 @@ def datasets(folder: Path) -> list[str]:
     return sorted({path.parent.name for path in folder.glob("*/*.yaml")})
 
 
+def with_event_time(contracts: list[Contract]) -> list[Contract]:
+    """Those tables that can be rebuilt by dates.
+
+    Raises:
+        WatchkeeperError: there are none.
+    """
+    found = [contract for contract in contracts if contract.event_time]
+    if not found:
+        names = ", ".join(contract.identifier for contract in contracts)
+        raise WatchkeeperError(f"no event_time in the contracts of {names}: they cannot be rebuilt by dates")
+    return found
+
+
 def load_dataset(folder: Path, dataset: str) -> list[Contract]:
     """A data set's contracts, each after those whose tables it refers to.
 

@@ -16,7 +16,7 @@ from flows.config import Settings, load_settings
 from flows.console import OnProgress, reporter
 from flows.errors import WatchkeeperError
 from flows.etl import steps
-from flows.etl.contract import Contract, load_dataset
+from flows.etl.contract import Contract, load_dataset, with_event_time
 from flows.etl.lake import OvertakenError
 from flows.etl.land import refuse_empty_source
 from flows.etl.plan import Again, make_plan
@@ -43,7 +43,8 @@ def etl(
     Args:
         dataset: a folder of contracts.
         source: folder, glob or `s3://` prefix; `landing/<dataset>` of the home unless said.
-        rebuild_from: with `rebuild_to`, process the source files with rows of these days again.
+        rebuild_from: with `rebuild_to`, process the source files with rows of these days again, of each
+            table that has an event time.
         rebuild_to: last day, inclusive.
         replay_table: process this table's source files with quarantined rows again, and nothing else.
 
@@ -55,6 +56,8 @@ def etl(
     if replay_table:
         contracts = [contract for contract in contracts if contract.table == replay_table]
     again = Again(rebuild_from, rebuild_to, quarantined=replay_table is not None)
+    if again.start:
+        contracts = with_event_time(contracts)
     if source is None and again.kind == "etl":
         source = str(settings.landing / dataset)
     if source is not None:

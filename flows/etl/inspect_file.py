@@ -128,7 +128,8 @@ def read_text(raw: Path) -> tuple[str, int, int]:
             if first is None:
                 first = lines[0].removeprefix(codecs.BOM_UTF8)
                 lines = lines[1:]
-            rows += len(lines) - lines.count(first) - sum(1 for line in lines if not line.strip(b" "))
+            blank = sum(1 for line in lines if not line.strip(b" "))
+            rows += len(lines) - blank - (lines.count(first) if first.strip(b" ") else 0)
     return (first or b"").decode(), rows, size
 
 

@@ -87,13 +87,18 @@ def open_source(source: str) -> Source:
 
 
 def refuse_empty_source(contracts: list[Contract], source: str) -> None:
-    """Say so where a source holds no file for any table.
+    """Say so where a source holds no file for any table, or one that may not be read.
 
     Raises:
-        WatchkeeperError: nothing matches, or the source cannot be listed.
+        WatchkeeperError: nothing matches, a file may not be read, or the source cannot be listed.
     """
     opened = open_source(source)
-    if not any(opened.list(contract.source.pattern) for contract in contracts):
+    found = [name for contract in contracts for name in opened.list(contract.source.pattern)]
+    if isinstance(opened.files, pafs.LocalFileSystem):
+        for path in (f"{opened.root}/{name}" for name in found):
+            if not os.access(path, os.R_OK):
+                raise WatchkeeperError(f"file {path} cannot be read: permission denied; change its mode")
+    if not found:
         patterns = ", ".join(f"{contract.source.pattern} ({contract.table})" for contract in contracts)
         raise WatchkeeperError(f"no file of {source} matches the data set's patterns: {patterns}")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from rich.markup import escape
 
 from flows.config import Settings, load_settings
 from flows.console import out
@@ -72,7 +73,8 @@ def read_open(folder: Path, known: Sources) -> pa.Table:
     for run in sorted(set(known.quarantined.values())):
         files = [path for path, last in known.quarantined.items() if last == run]
         parts.append(pq.read_table(folder / f"{run}.parquet", filters=[("source_file", "in", files)]))
-    return pa.concat_tables(parts) if parts else SCHEMA.empty_table()
+    rows = pa.concat_tables(parts) if parts else SCHEMA.empty_table()
+    return rows.sort_by([("source_file", "ascending"), ("line", "ascending")])
 
 
 def show(shown: pa.Table, rows: pa.Table, known: Sources, form: str) -> None:
@@ -86,12 +88,14 @@ def show(shown: pa.Table, rows: pa.Table, known: Sources, form: str) -> None:
     else:
         for row in shown.to_pylist():
             line = f":{row['line']}" if row["line"] else ""
-            out.print(f"[bold]{row['source_file']}{line}[/]  [yellow]{row['rule']}[/]", soft_wrap=True)
+            place = escape(row["source_file"] + line)
+            out.print(f"[bold]{place}[/]  [yellow]{row['rule']}[/]", soft_wrap=True)
             out.print(f"    {row['raw']}", markup=False, soft_wrap=True)
         counts = ", ".join(f"{rule} {count:,}" for rule, count in by_count(count_by_rule(rows)))
         out.print(f"{len(shown):,} of {len(rows):,} rows shown" + (f": {counts}" if counts else ""))
         for path, entry in known.rejected.items():
-            out.print(f"file [bold]{path}[/] could not be read: {entry.reason}", soft_wrap=True)
+            said = escape(f"could not be read: {entry.reason}")
+            out.print(f"file [bold]{escape(path)}[/] {said}", soft_wrap=True)
 
 
 def replay(settings: Settings, contract: Contract) -> int:

@@ -113,7 +113,9 @@ def make_settings(home: Path) -> Settings:
 
 def environment(settings: Settings, **more: str) -> dict[str, str]:
     """A user's environment in which our commands know this home and find our modules."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("WATCHKEEPER")}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("WATCHKEEPER", "PREFECT"))
+    }
     return kept | {
         "WATCHKEEPER_HOME": str(settings.home),
         "PYTHONPATH": str(CHECKOUT),
