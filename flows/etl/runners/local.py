@@ -101,8 +101,6 @@ class LocalRunner:
             on_log(line.rstrip())
 
 
-AQE = "org.apache.spark.sql.execution.adaptive."
-
 PORTABLE_CONF = {
     "spark.sql.session.timeZone": "UTC",
     # Otherwise Spark stops at a date that Spark 2 would have read; here it breaks its row's rule.
@@ -119,8 +117,6 @@ PORTABLE_CONF = {
     # Otherwise Spark parses only the cells that are read, and no longer sees that a line is ragged.
     "spark.sql.optimizer.enableCsvExpressionOptimization": "false",
     "spark.sql.optimizer.enableJsonExpressionOptimization": "false",
-    # Otherwise what turns out empty leaves the plan, and with it the counts that the job would wait for.
-    "spark.sql.adaptive.optimizer.excludedRules": AQE + "AQEPropagateEmptyRelation",
     # No marker files beside the lake's, and one job's leftovers never hinder another.
     "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
     "spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version": "2",
