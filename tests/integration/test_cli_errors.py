@@ -139,6 +139,8 @@ def test_a_home_that_is_a_file(tmp_path: Path, source: Path) -> None:
     [
         (["--from", "2020-01-01"], "--rebuild, --from DAY and --to DAY go together"),
         (["--to", "2020-01-01"], "--rebuild, --from DAY and --to DAY go together"),
+        (["--rebuild"], "--rebuild, --from DAY and --to DAY go together"),
+        (["--rebuild", "--from", "2020-01-01"], "--rebuild, --from DAY and --to DAY go together"),
         (["--from", "2020-01-01", "--to", "2020-01-02"], "--rebuild, --from DAY and --to DAY go together"),
         (
             ["--rebuild", "--from", "2020-01-02", "--to", "2020-01-01"],
@@ -167,6 +169,8 @@ def test_what_is_not_a_day(tmp_path: Path) -> None:
 SETTINGS = {
     "WATCHKEEPER_SPARK_CORES": ("-1", "Input should be greater than or equal to 0"),
     "WATCHKEEPER_SPARK_MEMORY_MB": ("lots", "Input should be a valid integer"),
+    "WATCHKEEPER_STATSD_PORT": ("70000", "Input should be less than or equal to 65535"),
+    "WATCHKEEPER_ORPHAN_AGE_HOURS": ("0", "Input should be greater than 0"),
 }
 
 
