@@ -17,12 +17,14 @@ from pyiceberg.types import LongType
 from flows.config import Settings
 from flows.errors import WatchkeeperError
 from flows.etl import steps
+from flows.etl.contract import load_dataset, with_event_time
 from flows.etl.lake import Lake
 from flows.etl.plan import Again, make_plan
 from flows.etl.runners.local import LocalRunner
 from flows.etl.sql import Query
 from tests.factories import (
     RETAIL_HEADER,
+    SHIPPED,
     ask,
     bad_rows,
     content_hash,
@@ -420,3 +422,9 @@ def test_a_correction_to_what_another_file_holds_leaves_the_rows_once(
     run_table(settings, CONTRACT, tmp_path / "in")
     held = ask(settings, f"SELECT _source_file, quantity FROM {TABLE} ORDER BY 1")
     assert held == [("a.csv", 3), ("b.csv", 1)]
+
+
+def test_a_rebuild_is_of_those_tables_that_have_an_event_time() -> None:
+    assert [c.table for c in with_event_time(load_dataset(SHIPPED, "hm"))] == ["transactions"]
+    with pytest.raises(WatchkeeperError, match=r"no event_time in the contracts of garments\.articles"):
+        with_event_time(load_dataset(SHIPPED, "garments"))
