@@ -122,7 +122,7 @@ def start_spark(conf: Mapping[str, str]) -> Any:
         lasting = {name: value for name, value in conf.items() if name not in PER_RUN}
         lasting |= {"spark.sql.shuffle.partitions": "2", "spark.log.level": "ERROR"}
         # A job of a few rows is compiling, not computing: the quick compiler alone halves its time.
-        lasting["spark.driver.extraJavaOptions"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+        lasting["spark.driver.defaultJavaOptions"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
         options = [part for name, value in lasting.items() for part in ("--conf", f"{name}={value}")]
         os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join([*options, "pyspark-shell"])
     return SparkSession.builder.getOrCreate()

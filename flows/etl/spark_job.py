@@ -39,26 +39,28 @@ def main(path: str) -> None:
 
 def read_and_judge(spark: SparkSession, job: dict[str, Any]) -> DataFrame:
     """New rows with their verdict, beside those that are kept of the files that will be replaced."""
-    kept = read_kept(spark, job["kept"])
     if not job["groups"]:
-        return kept
+        return read_kept(spark, job["kept"])
     rows = reduce(DataFrame.unionByName, [read_group(spark, job, group) for group in job["groups"]])
     if job["images"]:
         rows = transform.add_pictures(rows, read_pictures(spark, job["pictures"]), job)
     rows = transform.judge(transform.derive(rows, job), job, read_keys(spark, job))
-    rows = with_source_names(spark, rows, job).select(*output_columns(job))
-    return rows.unionByName(kept) if job["kept"]["groups"] else rows
+    judged: DataFrame = rows.select(*output_columns(job))
+    if job["kept"]["groups"]:
+        judged = judged.unionByName(read_kept(spark, job["kept"]))
+    return judged
 
 
 def read_group(spark: SparkSession, job: dict[str, Any], group: dict[str, Any]) -> DataFrame:
     """Typed rows of the files that share a header; `_copies` counts the exact copies dropped."""
     if group["whole"]:
         files = spark.read.text(group["files"], wholetext=True).selectExpr(SHA256, "value AS _text")
-        lines = transform.distinct_lines(files, group["header_line"])
+        lines = transform.distinct_lines(with_source_names(spark, files, job), group["header_line"])
     elif job["duplicates"] == "drop":
-        lines = transform.drop_copies(read_lines(spark, job, group))
+        lines = with_source_names(spark, transform.drop_copies(read_lines(spark, job, group)), job)
     else:
-        lines = read_lines(spark, job, group).withColumn("_copies", F.lit(0).cast("bigint"))
+        lines = with_source_names(spark, read_lines(spark, job, group), job)
+        lines = lines.withColumn("_copies", F.lit(0).cast("bigint"))
     rows: DataFrame = transform.cast(transform.parse(lines, group, job), group, job)
     return rows
 
@@ -136,7 +138,10 @@ def field_id(number: int) -> dict[str, int]:
 
 def with_source_names(spark: SparkSession, rows: DataFrame, job: dict[str, Any]) -> DataFrame:
     """Add `_source_file`: the raw zone names a file by its sha256, people by its path at the source."""
-    names = spark.createDataFrame(list(job["sources"].items()), "_named string, _source_file string")
+    # As a literal: a frame of Python's costs a Spark job of a second.
+    pairs = [{"_named": sha256, "_source_file": path} for sha256, path in job["sources"].items()]
+    kind = "array<struct<_named: string, _source_file: string>>"
+    names = spark.sql("SELECT 1").select(F.inline(F.from_json(F.lit(json.dumps(pairs)), kind)))
     return rows.join(F.broadcast(names), rows["_sha256"] == names["_named"]).drop("_named")
 
 
