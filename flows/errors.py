@@ -5,9 +5,9 @@ import os
 import sys
 from collections.abc import Callable
 
+from observability.errors import WatchkeeperError
 
-class WatchkeeperError(Exception):
-    """A user's mistake or a state of the world: the text names the thing, the value and the remedy."""
+__all__ = ["WatchkeeperError", "in_words", "run_command"]
 
 
 def in_words(error: Exception) -> str:

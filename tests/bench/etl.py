@@ -41,6 +41,7 @@ GOALS = {
     "ours, time a row, 10x / 1x": 1.10,
     "files / cells": 1.0,
     "bytes scanned / bytes of the bucket": 1.2,
+    "nothing new - an empty flow, s": 2.0,
 }
 
 
@@ -77,11 +78,24 @@ def run_ours(scratch: Path, source: Path) -> dict[str, float]:
     return steps
 
 
-def run_flow(scratch: Path, source: Path, url: str) -> None:
-    """The whole command, on a Prefect server that runs."""
-    home = {"WATCHKEEPER_HOME": str(fresh(scratch / "flow")), "WATCHKEEPER_PREFECT_API_URL": url}
-    command = [sys.executable, "-m", "flows.etl", "--dataset", "online_retail", "--source", str(source)]
-    subprocess.run(command, cwd=CHECKOUT, env=os.environ | home, check=True, capture_output=True)
+def run_flow(home: Path, url: str, *command: str) -> None:
+    """A whole command, on a Prefect server that runs."""
+    settings = {"WATCHKEEPER_HOME": str(home), "WATCHKEEPER_PREFECT_API_URL": url}
+    full = [sys.executable, "-m", *command]
+    subprocess.run(full, cwd=CHECKOUT, env=os.environ | settings, check=True, capture_output=True)
+
+
+def flows_overhead(scratch: Path, source: Path, rounds: int) -> tuple[list[float], list[float], list[float]]:
+    """Seconds of the command on new files, of the command when nothing is new, and of an empty flow."""
+    new, again, empty = [], [], []
+    etl = ("flows.etl", "--dataset", "online_retail", "--source", str(source))
+    with server(Settings(home=scratch / "prefect")) as url:
+        for _ in range(rounds):
+            home = fresh(scratch / "flow")
+            new.append(timed(lambda: run_flow(home, url, *etl)))  # noqa: B023
+            again.append(timed(lambda: run_flow(home, url, *etl)))  # noqa: B023
+            empty.append(timed(lambda: run_flow(home, url, "tests.bench.empty_flow")))  # noqa: B023
+    return new, again, empty
 
 
 def fresh(folder: Path) -> Path:
@@ -139,8 +153,7 @@ def measure(scratch: Path, source: Path, rounds: int) -> None:
     print(f"1x: {source.name}, {rounds} rounds")
     bare, ours, steps = alternate(scratch, source, rounds)
     figures = layout(scratch / "ours")
-    with server(Settings(home=scratch / "prefect")) as url:
-        flow = [timed(lambda: run_flow(scratch, source, url)) for _ in range(rounds)]
+    flow, again, empty = flows_overhead(scratch, source, rounds)
     print(f"10x: ten times the lines, {rounds} rounds")
     bare10, ours10, steps10 = alternate(scratch, multiply(source, scratch / "tenfold", 10), rounds)
     median = statistics.median
@@ -148,10 +161,12 @@ def measure(scratch: Path, source: Path, rounds: int) -> None:
         "ours / barest at 1x": median(o / b for o, b in zip(ours, bare, strict=True)),
         "ours / barest at 10x": median(o / b for o, b in zip(ours10, bare10, strict=True)),
         "ours, time a row, 10x / 1x": median(ours10) / median(ours) / 10,
+        "nothing new - an empty flow, s": median(a - e for a, e in zip(again, empty, strict=True)),
     }
     print(
         f"medians, s: barest {median(bare):.1f} and {median(bare10):.1f}, ours {median(ours):.1f} and "
-        f"{median(ours10):.1f}; the flow adds {median(flow) - median(ours):.1f} at 1x"
+        f"{median(ours10):.1f}; the flow adds {median(flow) - median(ours):.1f} at 1x; "
+        f"nothing new {median(again):.1f}, an empty flow {median(empty):.1f}"
     )
     for label, marks in (("1x", steps), ("10x", steps10)):
         print(f"steps at {label}, s: " + ", ".join(f"{name} {value:.1f}" for name, value in marks.items()))
