@@ -69,6 +69,16 @@ class Settings(ObservabilitySettings):
         return self.home / "quarantine"
 
     @cached_property
+    def registry(self) -> Path:
+        """The models: versions, ledger and runs, one folder a model."""
+        return self.home / "registry"
+
+    @cached_property
+    def training(self) -> Path:
+        """Decoded pictures and unfinished trainings; may be deleted at any time."""
+        return self.home / "training"
+
+    @cached_property
     def prefect(self) -> Path:
         """Prefect's own home: its profile and SQLite database."""
         return self.home / "prefect"

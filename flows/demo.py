@@ -1,8 +1,8 @@
 """`task demo`, the main job: one pass through every flow on the embedded default, told as it happens.
 
 Generates a small data set of the H&M shape (a fresh clone needs no data), starts a Prefect server for its
-duration, brings the data into the lake and says what came of it and what to try next. A second run finds
-everything as the first left it.
+duration, brings the data into the lake, trains a classifier on its pictures and says what came of it and what
+to try next. A second run finds everything as the first left it.
 """
 
 from typing import TYPE_CHECKING
@@ -15,8 +15,12 @@ from flows.demo_data import generate
 from flows.errors import run_command
 from flows.session import session
 
+TRAINING = {"height": 64, "width": 48, "filters": 16, "epochs": 10}
+"""Drawn pictures are easy: a small network sees enough in a minute."""
+
 if TYPE_CHECKING:
     from flows.etl.report import Summary
+    from flows.retrain.report import Outcome
 
 NEXT = """\
 [bold]task sql -- "SELECT product_group_name, count(*) AS sold
@@ -25,6 +29,8 @@ NEXT = """\
     ask the lake
 [bold]task quarantine -- --dataset hm --table transactions[/]
     see the rows that broke a rule, and why
+[bold]task model:history[/], [bold]task model:show[/]
+    which model answers, since when and why
 [bold]task ui[/]
     see the runs with their logs and artifacts in Prefect's own page
 [bold]task etl -- --dataset hm --source FOLDER[/]
@@ -39,7 +45,8 @@ def main() -> int:
         generate(source, on_progress=on_progress)
     with session(settings):
         summary = act_etl(str(source))
-    tell(settings, summary)
+        outcome = act_retrain(settings, summary)
+    tell(settings, summary, outcome)
     return 0
 
 
@@ -50,10 +57,27 @@ def act_etl(source: str) -> "Summary":
     return etl("hm", source)
 
 
-def tell(settings: Settings, summary: "Summary") -> None:
+def act_retrain(settings: Settings, summary: "Summary") -> "Outcome | None":
+    """The second act: from the lake to a champion. None where one came from this very snapshot."""
+    from flows.retrain.flow import retrain
+    from services.bento.registry import Registry
+    from services.bento.store import open_store
+
+    champion = Registry(open_store(settings.registry), "hm").champion()
+    if champion and champion.snapshot_id == summary.tables["hm.articles"].snapshot_id:
+        return None
+    return retrain("hm", config=TRAINING)
+
+
+def tell(settings: Settings, summary: "Summary", outcome: "Outcome | None") -> None:
     """What happened, where everything is, and what to try next."""
     from flows.etl.report import print_summary
 
+    if outcome:
+        from flows.retrain.report import print_outcome
+
+        print_outcome(outcome)
+        out.print()
     print_summary(summary.tables)
     out.print(f"\nThe lake is in [bold]{settings.lake}[/], the summary in {settings.home / 'summary.json'}.")
     if all(result.outcome == "unchanged" for result in summary.tables.values()):

@@ -1,4 +1,4 @@
-"""Emit counters and timings by StatsD over UDP: fire and forget, silent when nobody listens.
+"""Emit counters, timings and gauges by StatsD over UDP: fire and forget, silent when nobody listens.
 
 A sample travels as the metric's name and its label values in the declared order, joined by dots; a dot in
 a value would be lost in statsd_exporter, so it becomes an underscore.
@@ -54,6 +54,13 @@ def seconds(metric: Metric, duration: float, **labels: str) -> None:
     name, sender = bucket(metric, labels), client()
     if sender:
         sender.timing(name, duration * 1000)  # StatsD's unit; the exporter turns it back into seconds
+
+
+def gauge(metric: Metric, value: float, **labels: str) -> None:
+    """Set a value that stays until the next."""
+    name, sender = bucket(metric, labels), client()
+    if sender:
+        sender.gauge(name, value)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ class Metric:
     """One metric; `labels` maps each label to its allowed values, None where a contract names them."""
 
     name: str
-    kind: Literal["counter", "timing"]
+    kind: Literal["counter", "timing", "gauge"]
     help: str
     labels: dict[str, tuple[str, ...] | None]
 
@@ -51,4 +51,48 @@ ETL_STEP_SECONDS = Metric(
     {**TABLE, "step": ("land", "spark", "verdict", "commit", "report", "compact", "expire", "sweep")},
 )
 
-METRICS = (ETL_RUNS, ETL_ROWS, ETL_FILES, ETL_WRITTEN, ETL_STEP_SECONDS)
+MODEL = {"model": None}
+
+RETRAIN_RUNS = Metric(
+    "watchkeeper_retrain_runs_total",
+    "counter",
+    "Retrainings by the gate's verdict; `failed` never reached it.",
+    {**MODEL, "outcome": ("promote", "reject", "inconclusive", "error", "failed")},
+)
+RETRAIN_STEP_SECONDS = Metric(
+    "watchkeeper_retrain_step_seconds",
+    "timing",
+    "Time that a step of a retraining took.",
+    {**MODEL, "step": ("dataset", "search", "train", "gate", "promote", "package", "report")},
+)
+RETRAIN_ARTICLES = Metric(
+    "watchkeeper_retrain_articles",
+    "gauge",
+    "Articles of the snapshot by what they were used for.",
+    {**MODEL, "side": ("train", "validation", "holdout", "left_out", "unreadable")},
+)
+RETRAIN_SCORE_RATIO = Metric(
+    "watchkeeper_retrain_score_ratio",
+    "gauge",
+    "Macro-F1 on the holdout, of the newest challenger and of the champion that it met.",
+    {**MODEL, "role": ("challenger", "champion")},
+)
+RETRAIN_TRIALS = Metric(
+    "watchkeeper_retrain_trials_total",
+    "counter",
+    "Trials of hyperparameter searches by how they ended.",
+    {**MODEL, "outcome": ("complete", "pruned", "failed")},
+)
+
+METRICS = (
+    ETL_RUNS,
+    ETL_ROWS,
+    ETL_FILES,
+    ETL_WRITTEN,
+    ETL_STEP_SECONDS,
+    RETRAIN_RUNS,
+    RETRAIN_STEP_SECONDS,
+    RETRAIN_ARTICLES,
+    RETRAIN_SCORE_RATIO,
+    RETRAIN_TRIALS,
+)

@@ -9,11 +9,10 @@ from collections.abc import Callable
 from datetime import date
 from typing import TypeVar
 
-from prefect import flow, get_run_logger, runtime, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow, get_run_logger
 
 from flows.config import Settings, load_settings
-from flows.console import OnProgress, reporter
+from flows.console import OnProgress
 from flows.errors import WatchkeeperError
 from flows.etl import steps
 from flows.etl.contract import Contract, load_dataset, with_event_time
@@ -23,7 +22,7 @@ from flows.etl.plan import Again, make_plan
 from flows.etl.report import Summary, publish
 from flows.etl.runners.local import LocalRunner
 from flows.etl.steps import TableResult
-from observability import emit
+from flows.step import flow_run_id, run_step
 from observability.metrics import ETL_STEP_SECONDS
 
 REPLANS = 3
@@ -101,18 +100,6 @@ def attempt(settings: Settings, contract: Contract, source: str | None, again: A
 
 
 def step(name: str, contract: Contract, work: Callable[[OnProgress], T]) -> T:
-    """Run one step as a Prefect task, shown and timed. The work is a closure: nothing is hashed or copied."""
-    label = f"{contract.identifier} · {name}"
-    labels = {"dataset": contract.dataset, "table": contract.table, "step": name}
-
-    @task(name=name, task_run_name=label, cache_policy=NO_CACHE, persist_result=False)
-    def run() -> T:
-        with reporter.step(label) as on_progress, emit.timed(ETL_STEP_SECONDS, **labels):
-            return work(on_progress)
-
-    return run()
-
-
-def flow_run_id() -> str:
-    """Id of the flow run that this code runs in; `none` outside of one."""
-    return str(runtime.flow_run.id or "none")
+    """One step of a table's run."""
+    labels = {"dataset": contract.dataset, "table": contract.table}
+    return run_step(contract.identifier, name, work, ETL_STEP_SECONDS, **labels)

@@ -26,7 +26,7 @@ from flows.config import Settings, load_settings
 from flows.console import no_log
 from flows.etl import steps
 from flows.etl.contract import Contract, datasets, load_dataset
-from flows.etl.flow import flow_run_id, step
+from flows.etl.flow import step
 from flows.etl.lake import Lake, OvertakenError, files_with
 from flows.etl.land import Landing
 from flows.etl.plan import Plan
@@ -35,6 +35,7 @@ from flows.etl.runners.local import LocalRunner
 from flows.etl.schema import refuse_incompatible
 from flows.etl.sources import PROPERTY, Sources
 from flows.etl.staged import local_path
+from flows.step import flow_run_id
 
 
 @dataclass

@@ -1,0 +1,108 @@
+"""Versions of models for tests: tiny ONNX files, and whole folders with true manifests."""
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pyarrow as pa
+import pyarrow.parquet as pq
+from onnx import TensorProto, helper, numpy_helper
+
+from services.bento.manifest import Manifest, read_manifest, write_manifest
+from services.bento.verify import describe_files
+
+EVERYTHING = os.environ.get("WATCHKEEPER_REQUIRE_STACK") == "1"
+CLASSES = ["boot", "shirt", "skirt"]
+Shape = Sequence[int | str | None]
+
+
+def port(name: str, shape: Shape | None, element: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
+    """An input or output of a graph."""
+    return helper.make_tensor_value_info(name, element, shape)
+
+
+def weights(name: str, *shape: int, seed: int = 0) -> onnx.TensorProto:
+    """An initializer of drawn numbers."""
+    return numpy_helper.from_array(np.random.default_rng(seed).normal(size=shape).astype(np.float32), name)
+
+
+def image_model(seed: int = 0, **ports: onnx.ValueInfoProto) -> onnx.ModelProto:
+    """A classifier of 8 x 8 pictures; `ports` replace `input`, `probabilities` or `embedding`."""
+    nodes = [
+        helper.make_node("ReduceMean", ["input"], ["means"], axes=[1, 2], keepdims=0),
+        helper.make_node("MatMul", ["means", "to_scores"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["probabilities"]),
+        helper.make_node("MatMul", ["means", "to_embedding"], ["embedding"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [ports.get("input", port("input", ["n", 8, 8, 3]))],
+        [
+            ports.get("probabilities", port("probabilities", ["n", 3])),
+            ports.get("embedding", port("embedding", ["n", 4])),
+        ],
+        [weights("to_scores", 3, 3, seed=seed), weights("to_embedding", 3, 4, seed=seed)],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
+def tabular_model(seed: int = 0, **ports: onnx.ValueInfoProto) -> onnx.ModelProto:
+    """A regressor of two columns; `ports` replace `input` or `value`."""
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["input", "slope"], ["value"])],
+        "line",
+        [ports.get("input", port("input", [None, 2]))],
+        [ports.get("value", port("value", [None, 1]))],
+        [weights("slope", 2, 1, seed=seed)],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
+IMAGE: dict[str, Any] = {
+    "model": "articles",
+    "version": "v1",
+    "task": "classification",
+    "created": datetime(2026, 11, 21, 14, 22, 33, tzinfo=UTC),
+    "input": {"kind": "image", "height": 8, "width": 8, "scale": 1 / 255, "offset": 0.0},
+    "outputs": ["probabilities", "embedding"],
+    "classes": CLASSES,
+    "embedding_size": 4,
+    "metrics": {"macro_f1": 0.8},
+    "snapshot": {"table": "garments.articles", "snapshot_id": 7},
+    "holdout_sha256": None,
+    "code_revision": "abc1234",
+    "training": {"epochs": 3},
+}
+TABULAR = IMAGE | {
+    "task": "regression",
+    "input": {"kind": "tabular", "features": ["height", "weight"]},
+    "outputs": ["value"],
+    "classes": [],
+    "embedding_size": None,
+}
+
+
+def write_version(
+    folder: Path, fields: Mapping[str, Any] = IMAGE, onnx_model: onnx.ModelProto | None = None, **changes: Any
+) -> Path:
+    """A version's folder whose manifest is true of its files; `changes` are of the manifest's fields."""
+    folder.mkdir(parents=True)
+    made = onnx_model or (image_model() if fields["task"] == "classification" else tabular_model())
+    (folder / "model.onnx").write_bytes(made.SerializeToString())
+    pq.write_table(pa.table({"request_id": ["a"], "label": ["boot"]}), folder / "reference.parquet")
+    pq.write_table(pa.table({"id": ["b", "c"]}), folder / "trained_on.parquet")
+    (folder / "card.md").write_text("# A model\n")
+    (folder / "confusion.png").write_bytes(b"a picture")
+    sign(folder, {**fields, **changes})
+    return folder
+
+
+def sign(folder: Path, fields: Mapping[str, Any] | None = None) -> None:
+    """Write a manifest that is true of the folder's files as they are now."""
+    said = dict(fields or read_manifest(folder).model_dump())
+    write_manifest(folder, Manifest.model_validate(said | {"files": describe_files(folder)}))
