@@ -63,7 +63,7 @@ RETRAIN_STEP_SECONDS = Metric(
     "watchkeeper_retrain_step_seconds",
     "timing",
     "Time that a step of a retraining took.",
-    {**MODEL, "step": ("dataset", "search", "train", "gate", "promote", "package", "report")},
+    {**MODEL, "step": ("dataset", "search", "train", "gate", "package", "report")},
 )
 RETRAIN_ARTICLES = Metric(
     "watchkeeper_retrain_articles",

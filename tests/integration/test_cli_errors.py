@@ -59,7 +59,10 @@ PATTERNS = "matches the data set's patterns: *.csv* (transactions)"
 def test_a_data_set_without_contracts(tmp_path: Path) -> None:
     said = etl(tmp_path / "home", "--dataset", "nope")
     contracts = CHECKOUT / "flows" / "etl" / "contracts"
-    assert said == f"no data set 'nope': contracts exist for garments, hm, online_retail (in {contracts})"
+    assert (
+        said
+        == f"no data set 'nope': contracts exist for garments, hm, online_retail, serving (in {contracts})"
+    )
 
 
 def test_a_source_that_is_not_there(tmp_path: Path) -> None:

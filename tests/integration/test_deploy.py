@@ -70,13 +70,15 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     stop_server(made.settings)
 
 
-def test_every_data_set_and_maintenance_have_their_deployment(checkout: Checkout) -> None:
+def test_every_flow_has_its_deployments(checkout: Checkout) -> None:
     found = {each["name"]: each for each in checkout.ask("/deployments/filter")}
     datasets = {name: each["parameters"].get("dataset") for name, each in found.items()}
     assert datasets == {
         "etl-hm": "hm",
         "etl-online-retail": "online_retail",
         "etl-garments": "garments",
+        "retrain-garments": "garments",
+        "retrain-hm": "hm",
         "maintain": None,
     }
     assert {each["work_pool_name"] for each in found.values()} == {"watchkeeper"}

@@ -21,6 +21,7 @@ from flows.retrain.config import TrainingConfig
 from flows.retrain.flow import Retraining
 from flows.retrain.report import Outcome
 from flows.retrain.runs import Run, record, recorded
+from services.bento.gate import load_policy
 from services.bento.manifest import read_manifest
 from tests.factories import run_table, settings_of, shipped, table_of
 
@@ -68,6 +69,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture(autouse=True)
 def at_home(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WATCHKEEPER_HOME", str(home.home))
+    # The shipped policy judges nothing on fewer than 500 rows; here a difference is as large as it gets.
+    monkeypatch.setattr(
+        "flows.retrain.flow.load_policy", lambda: load_policy().model_copy(update={"minimum_rows": 100})
+    )
 
 
 def retrained(config: TrainingConfig, model: str, seed: int = 0) -> Outcome:

@@ -9,16 +9,19 @@ import pytest
 from flows.config import CHECKOUT
 from observability import metrics
 from observability.emit import UNSAFE
-from observability.metrics import ETL_RUNS, ETL_STEP_SECONDS, METRICS, Metric
+from observability.metrics import ETL_RUNS, ETL_STEP_SECONDS, METRICS, RETRAIN_STEP_SECONDS, Metric
 
-UNIT = {"counter": "_total", "timing": "_seconds"}
+UNIT = {"counter": "_total", "timing": "_seconds", "gauge": ("_ratio", "_articles")}
 
 
 def calls(name: str) -> Iterator[ast.Call]:
     """Calls of a function of this name anywhere in the flows."""
     for path in sorted((CHECKOUT / "flows").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name:
+            if isinstance(node, ast.Call) and name in (
+                getattr(node.func, "id", None),
+                ast.unparse(node.func),
+            ):
                 yield node
 
 
@@ -64,6 +67,10 @@ def test_every_step_of_the_flows_is_one_that_the_timing_knows() -> None:
     steps = words("step", "name")
     assert {"land", "spark", "verdict", "commit"} <= steps
     assert steps <= set(ETL_STEP_SECONDS.labels["step"] or ())
+
+
+def test_every_step_of_a_retraining_is_one_that_the_timing_knows() -> None:
+    assert words("self.step", "name") == set(RETRAIN_STEP_SECONDS.labels["step"] or ())
 
 
 def test_every_outcome_of_a_table_is_one_that_the_counter_knows() -> None:
