@@ -76,7 +76,7 @@ def import_model(bentoml: object, tag: object, folder: Path) -> None:
     try:
         models.get(tag)
     except bentoml.exceptions.NotFound:  # type: ignore[attr-defined]
-        with models.create(tag, module="services.bento.predictor", context=None, signatures={}) as model:
+        with models.create(tag) as model:
             shutil.copytree(folder, model.path, dirs_exist_ok=True)
 
 

@@ -11,7 +11,11 @@ from observability import metrics
 from observability.emit import UNSAFE
 from observability.metrics import ETL_RUNS, ETL_STEP_SECONDS, METRICS, RETRAIN_STEP_SECONDS, Metric
 
-UNIT = {"counter": "_total", "timing": "_seconds", "gauge": ("_ratio", "_articles")}
+UNIT: dict[str, str | tuple[str, ...]] = {
+    "counter": "_total",
+    "timing": "_seconds",
+    "gauge": ("_ratio", "_articles"),
+}
 
 
 def calls(name: str) -> Iterator[ast.Call]:
