@@ -53,7 +53,10 @@ class Dataset:
     @property
     def counts(self) -> dict[str, int]:
         """How many articles are on each side, left out, or unreadable."""
-        return {**counts(dict(zip(self.ids, self.sides, strict=True))), "unreadable": len(self.unreadable)}
+        return {
+            **counts(dict(zip(self.ids.tolist(), self.sides.tolist(), strict=True))),
+            "unreadable": len(self.unreadable),
+        }
 
 
 def load(

@@ -18,6 +18,7 @@ from services.bento.registry import Registry, last_promoted, models
 from services.bento.store import Store, open_store
 
 EPOCHS_SHOWN = 24
+WIDE = 240
 
 
 def parser() -> argparse.ArgumentParser:
@@ -73,7 +74,7 @@ def history(registry: Registry, given: argparse.Namespace) -> None:
             entry.champion or "none",
             why(entry),
         )
-    out.print(view)
+    tell(view)
 
 
 def why(entry: Entry) -> str:
@@ -134,7 +135,7 @@ def diff(registry: Registry, given: argparse.Namespace) -> None:
     view = table("", *names)
     for key, values in differing.items():
         view.add_row(key, *values)
-    out.print(view)
+    tell(view)
 
 
 def flat(manifest: Manifest) -> dict[str, str]:
@@ -185,7 +186,7 @@ def runs(registry: Registry, given: argparse.Namespace) -> None:
     )
     for run in found:
         view.add_row(*summary(run))
-    out.print(view)
+    tell(view)
     if given.versions:
         compare_runs(found)
 
@@ -217,7 +218,12 @@ def compare_runs(found: list[Run]) -> None:
             f"{r.epochs[number]['validation_loss']:.3f}" if number < len(r.epochs) else "" for r in found
         ]
         view.add_row(f"validation loss, epoch {number + 1}", *losses)
-    out.print(view)
+    tell(view)
+
+
+def tell(view: Table) -> None:
+    """Print a table, as wide as it wants where it goes into a file or a pipe."""
+    out.print(view, width=out.width if out.is_terminal else WIDE)
 
 
 def table(*columns: str) -> Table:
@@ -239,7 +245,7 @@ COMMANDS: dict[str, Callable[[Registry, argparse.Namespace], None]] = {
 
 def main() -> int:
     """Run one of the commands."""
-    given = parser().parse_args()
+    given = parser().parse_intermixed_args()
     store = open_store(load_settings().registry)
     COMMANDS[given.command](open_registry(store, given.model), given)
     return 0

@@ -153,7 +153,7 @@ def first_whole_epoch(config: TrainingConfig) -> int:
 
 def picture_size(config: TrainingConfig, epoch: int) -> tuple[int, int]:
     """Height and width of an epoch's pictures."""
-    if epoch >= SMALL_EPOCHS * config.epochs or config.backbone != "small":
+    if epoch >= int(SMALL_EPOCHS * config.epochs) or config.backbone != "small":
         return config.height, config.width
     return max(int(config.height * SMALL_SIZE), 16), max(int(config.width * SMALL_SIZE), 16)
 
