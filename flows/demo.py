@@ -15,7 +15,7 @@ from flows.demo_data import generate
 from flows.errors import run_command
 from flows.session import session
 
-TRAINING = {"height": 64, "width": 48, "filters": 16, "epochs": 10}
+TRAINING = {"height": 64, "width": 48, "filters": 16, "epochs": 20}
 """Drawn pictures are easy: a small network sees enough in a minute."""
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
 
@@ -223,7 +224,8 @@ def compare_runs(found: list[Run]) -> None:
 
 def tell(view: Table) -> None:
     """Print a table, as wide as it wants where it goes into a file or a pipe."""
-    out.print(view, width=out.width if out.is_terminal else WIDE)
+    console = out if out.is_terminal else Console(width=WIDE, highlight=False)
+    console.print(view)
 
 
 def table(*columns: str) -> Table:

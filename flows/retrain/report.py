@@ -186,6 +186,13 @@ def print_outcome(outcome: Outcome) -> None:
     view.add_row("verdict", f"[bold {colours[outcome.verdict]}]{outcome.verdict}[/]")
     for reason in outcome.reasons:
         view.add_row("", reason)
+    if "accuracy_challenger" in outcome.scores:
+        scores = outcome.scores
+        view.add_row(
+            "holdout",
+            f"macro-F1 {scores['f1_challenger']:.3f}, accuracy {scores['accuracy_challenger']:.3f} "
+            f"on {scores['n']:.0f} articles",
+        )
     view.add_row("version", f"{outcome.model} {outcome.version}")
     view.add_row("champion", outcome.champion or "none")
     view.add_row("articles", articles)

@@ -16,6 +16,9 @@ from services.bento.verify import verify
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CODE = ["services/**/*.py", "services/bento/*.yaml", "observability/**/*.py"]
+FOLDER = "version"
+"""Within a model of the store: BentoML keeps a file of its own beside it, which no manifest lists."""
+
 PACKAGES = ["bentoml", "onnxruntime", "numpy", "pillow", "pyarrow", "pydantic", "pydantic-settings", "pyyaml"]
 
 
@@ -77,7 +80,7 @@ def import_model(bentoml: object, tag: object, folder: Path) -> None:
         models.get(tag)
     except bentoml.exceptions.NotFound:  # type: ignore[attr-defined]
         with models.create(tag) as model:
-            shutil.copytree(folder, model.path, dirs_exist_ok=True)
+            shutil.copytree(folder, Path(model.path) / FOLDER)
 
 
 def labels(manifest: Manifest) -> dict[str, str]:

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Annotated
 
 import bentoml
+import yaml
 from bentoml.validators import ContentType
 from pydantic import BaseModel
 
 from services.bento.manifest import ImageInput, read_manifest
+from services.bento.package import FOLDER
 from services.bento.predictor import Predictor, as_input, decode
 from services.bento.verify import verify
 
@@ -52,7 +54,8 @@ class Watchkeeper:
 
 def packaged_model() -> str:
     """Folder of the one model of the Bento that this code runs in."""
-    folders = sorted(Path(__file__).resolve().parents[3].glob("models/*/*/manifest.json"))
-    if len(folders) != 1:
-        raise RuntimeError("no model in the Bento; set WATCHKEEPER_MODEL_FOLDER to a version's folder")
-    return str(folders[0].parent)
+    bento = Path(__file__).resolve().parents[3] / "bento.yaml"
+    if not bento.exists():
+        raise RuntimeError("not in a Bento; set WATCHKEEPER_MODEL_FOLDER to a version's folder")
+    (model,) = yaml.safe_load(bento.read_text())["models"]
+    return str(Path(bentoml.models.get(model["tag"]).path) / FOLDER)

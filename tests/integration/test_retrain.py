@@ -3,7 +3,11 @@
 import csv
 import io
 import json
+import os
+import socket
+import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +27,7 @@ from flows.retrain.report import Outcome
 from flows.retrain.runs import Run, record, recorded
 from services.bento.gate import load_policy
 from services.bento.manifest import read_manifest
-from tests.factories import run_table, settings_of, shipped, table_of
+from tests.factories import run_table, settings_of, shipped, table_of, wait_until
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("retrain")]
 CONTRACT = shipped("garments.articles")
@@ -124,6 +128,50 @@ def test_a_promotion_ends_with_a_bento_whose_tag_is_in_the_ledger(home: Settings
     bento = home.home / "bento" / "bentos" / "garments-service" / first.version.lower()
     assert (bento / "bento.yaml").exists()
     assert flow.package(first.version) == first.bento  # again: the same
+
+
+def test_the_bento_answers(home: Settings, first: Outcome, tmp_path: Path) -> None:
+    assert first.bento
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "bentoml",
+        "serve",
+        first.bento,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
+    own = {"BENTOML_HOME": str(home.home / "bento"), "BENTOML_DO_NOT_TRACK": "true"}
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(command, env=os.environ | own, cwd=tmp_path, stdout=log, stderr=log)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_until(lambda: answers(f"{url}/readyz"), f"the Bento's service (see {tmp_path / 'log'})", 120)
+        body = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n'
+        body += b"Content-Type: image/jpeg\r\n\r\n" + drawn(5000, 2) + b"\r\n--x--\r\n"
+        request = urllib.request.Request(f"{url}/predict", body)
+        request.add_header("Content-Type", "multipart/form-data; boundary=x")
+        with urllib.request.urlopen(request, timeout=60) as response:
+            answer = json.load(response)
+    finally:
+        server.terminate()
+        server.wait(30)
+    assert (answer["label"], answer["model_version"]) == ("shoes", first.version)
+    assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def answers(url: str) -> bool:
+    """Whether a server is ready."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
 
 
 def test_the_same_seed_again_gives_the_same_scores_and_promotes_nothing(first: Outcome) -> None:
