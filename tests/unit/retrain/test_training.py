@@ -139,3 +139,11 @@ def test_a_wrong_configuration_is_named_with_its_field_and_value(
 def test_a_backbone_that_is_none_or_cannot_be_fetched_names_the_setting(tmp_path: Path) -> None:
     with pytest.raises(WatchkeeperError, match=r"backbone 'NoSuchNet' is none of keras\.applications"):
         train(drawn(), TrainingConfig(backbone="NoSuchNet"), 0, tmp_path)
+
+
+def test_weights_that_cannot_be_fetched_name_the_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens on the discard port
+    with pytest.raises(WatchkeeperError, match="`backbone: small` in the training config"):
+        train(drawn(), TrainingConfig(backbone="NASNetMobile", height=64, width=64), 0, tmp_path)
