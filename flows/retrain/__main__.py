@@ -6,6 +6,7 @@ from pathlib import Path
 from flows.config import load_settings
 from flows.errors import WatchkeeperError, run_command
 from flows.retrain.config import load_config
+from flows.retrain.dataset import contract_with_pictures
 from flows.session import session
 
 
@@ -29,7 +30,7 @@ def main() -> int:
         raise WatchkeeperError(f"--trials {args.trials} and --seed {args.seed} cannot be below 0")
     config = load_config(args.config, epochs=args.epochs)
     settings = load_settings()
-    check_input(settings.contracts, args.dataset)
+    contract_with_pictures(settings, args.dataset)  # before Prefect takes its seconds to start
     with session(settings):
         from flows.retrain.flow import retrain
         from flows.retrain.report import print_outcome
@@ -38,14 +39,6 @@ def main() -> int:
         outcome = retrain(args.dataset, args.model, args.snapshot, args.trials, args.seed, given)
     print_outcome(outcome)
     return 0
-
-
-def check_input(contracts: Path, dataset: str) -> None:
-    """Say what is wrong with the arguments before Prefect takes its seconds to start."""
-    from flows.etl.contract import load_dataset
-
-    if not any(contract.images for contract in load_dataset(contracts, dataset)):
-        raise WatchkeeperError(f"no contract of {dataset} has `images`: there is nothing to classify")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pyiceberg.table import Table
 from flows.config import Settings
 from flows.console import OnProgress, no_progress
 from flows.errors import WatchkeeperError
-from flows.etl.contract import Contract
+from flows.etl.contract import Contract, load_dataset
 from flows.etl.lake import Lake
 from flows.etl.land import raw_path
 from flows.retrain.split import Item, SplitFile, counts, perceptual_hash
@@ -59,6 +59,18 @@ class Dataset:
         }
 
 
+def contract_with_pictures(settings: Settings, dataset: str) -> Contract:
+    """The data set's contract that has pictures.
+
+    Raises:
+        WatchkeeperError: none has.
+    """
+    for contract in load_dataset(settings.contracts, dataset):
+        if contract.images:
+            return contract
+    raise WatchkeeperError(f"no contract of {dataset} has `images`: there is nothing to classify")
+
+
 def load(
     settings: Settings,
     contract: Contract,
@@ -70,7 +82,7 @@ def load(
     """Read a snapshot's articles, decode their pictures to `size` (height, width) and give each its side.
 
     Raises:
-        WatchkeeperError: no pictures in the contract, no table, no such snapshot, or fewer than two classes.
+        WatchkeeperError: no table, no such snapshot, or fewer than two classes.
     """
     table, number = find_snapshot(Lake(settings), contract, snapshot)
     articles = read_articles(table, contract, number)
@@ -109,8 +121,6 @@ def load(
 
 def find_snapshot(lake: Lake, contract: Contract, snapshot: int | None) -> tuple[Table, int]:
     """The table, and the snapshot that is meant: its current one unless said."""
-    if contract.images is None:
-        raise WatchkeeperError(f"the contract of {contract.identifier} has no `images`: nothing to classify")
     table = lake.table(contract.identifier)
     current = table.current_snapshot() if table else None
     if table is None or current is None:

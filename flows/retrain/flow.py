@@ -13,17 +13,16 @@ from typing import Any
 from prefect import flow
 
 from flows.config import Settings, load_settings
-from flows.console import OnProgress
+from flows.console import OnProgress, no_progress
 from flows.errors import WatchkeeperError
-from flows.etl.contract import Contract, load_dataset
 from flows.etl.steps import git_revision
 from flows.retrain import dataset as datasets
 from flows.retrain.config import TrainingConfig
-from flows.retrain.dataset import Dataset
+from flows.retrain.dataset import Dataset, contract_with_pictures
 from flows.retrain.evaluate import Holdout
 from flows.retrain.export import export
 from flows.retrain.promote import Judged, judge
-from flows.retrain.report import Outcome, emit_outcome, live_line, publish, trial_record
+from flows.retrain.report import Outcome, live_line, publish, trial_record
 from flows.retrain.search import search
 from flows.retrain.split import SplitFile
 from flows.retrain.train import forget, train
@@ -137,13 +136,11 @@ class Retraining:
                 raise WatchkeeperError(
                     f"{self.model} takes features, the data set {self.contract.dataset} has pictures"
                 )
-            size = (spec.height, spec.width)
-            same = data.pixels.shape[1:3] == size
-            pixels = (
-                data.pixels
-                if same
-                else self.load(TrainingConfig(height=size[0], width=size[1]), _quiet).pixels
-            )
+            size, number = (spec.height, spec.width), data.snapshot.snapshot_id
+            pixels = data.pixels
+            if pixels.shape[1:3] != size:
+                other = datasets.load(self.settings, self.contract, self.split, size, number, no_progress)
+                pixels = other.pixels
             return as_input(pixels[rows], spec)
 
         return Holdout(data.ids[rows], data.labels[rows], data.classes, inputs)
@@ -158,22 +155,3 @@ class Retraining:
         """What makes two trainings the same: a killed one is found by it."""
         facts = (data.snapshot, data.ids.tolist(), data.sides.tolist(), config.model_dump_json(), self.seed)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
-
-
-def contract_with_pictures(settings: Settings, dataset: str) -> Contract:
-    """The data set's contract that has pictures.
-
-    Raises:
-        WatchkeeperError: none has.
-    """
-    for contract in load_dataset(settings.contracts, dataset):
-        if contract.images:
-            return contract
-    raise WatchkeeperError(f"no contract of {dataset} has `images`: there is nothing to classify")
-
-
-def _quiet(_done: int, _total: int) -> None:
-    """Progress of a second decoding is not shown."""
-
-
-__all__ = ["Retraining", "contract_with_pictures", "emit_outcome", "retrain"]

@@ -18,6 +18,7 @@ from keras import Model, losses, optimizers
 from keras.utils import set_random_seed
 from PIL import Image
 
+from flows.errors import WatchkeeperError
 from flows.retrain import network
 from flows.retrain.batches import Rows, ahead, class_weights, epoch_batches
 from flows.retrain.config import TrainingConfig
@@ -97,8 +98,14 @@ def train(
         on_epoch: called after each epoch with it and their number; what it raises ends the training.
 
     Raises:
-        WatchkeeperError: the backbone is unknown or its weights cannot be fetched.
+        WatchkeeperError: too few articles, an unknown backbone, or weights that cannot be fetched.
     """
+    few, chosen = len(dataset.rows("train")), len(dataset.rows("validation"))
+    if few < config.batch_size or not chosen:
+        raise WatchkeeperError(
+            f"{dataset.snapshot.table} has {few} articles to train on and {chosen} to validate; a training "
+            f"needs a batch ({config.batch_size}) and one: bring more articles"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     set_random_seed(seed)
     model = network.build(config, len(dataset.classes))

@@ -1,4 +1,4 @@
-"""Package a version: into BentoML's model store, and a Bento that serves it. `package.py FOLDER STORE`.
+"""Package a version: into BentoML's model store, and a Bento that serves it. `package.py FOLDER`.
 
 Runs as a process of its own (see `build`): BentoML reads its home as it is imported, and each home of ours
 has its own store.
@@ -37,7 +37,7 @@ def build(folder: Path, store: Path) -> str:
         "BENTOML_DO_NOT_TRACK": "true",
         "DO_NOT_TRACK": "1",
     }
-    command = [sys.executable, "-m", "services.bento.package", str(folder), str(store)]
+    command = [sys.executable, "-m", "services.bento.package", str(folder)]
     done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no output"])[-1]

@@ -11,8 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from services.bento.predictor import Picture, descriptors
-
 EMBEDDING_SIZE = 32
 DESCRIPTORS = ("width", "height", "bytes", "brightness", "contrast", "sharpness", "colourfulness")
 EMBEDDING = tuple(f"embedding_{number:02}" for number in range(EMBEDDING_SIZE))
@@ -77,8 +75,3 @@ def log_rows(
         known = embedding is not None and number < size
         columns[name] = embedding[:, number].astype(np.float64) if known else [None] * len(ids)  # type: ignore[index]
     return pa.table(columns, schema=SCHEMA)
-
-
-def looks_of(pictures: Sequence[Picture]) -> list[dict[str, float]]:
-    """The descriptors of many pictures."""
-    return [descriptors(picture) for picture in pictures]

@@ -147,3 +147,8 @@ def test_weights_that_cannot_be_fetched_name_the_setting(
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens on the discard port
     with pytest.raises(WatchkeeperError, match="`backbone: small` in the training config"):
         train(drawn(), TrainingConfig(backbone="NASNetMobile", height=64, width=64), 0, tmp_path)
+
+
+def test_too_few_articles_are_said(tmp_path: Path) -> None:
+    with pytest.raises(WatchkeeperError, match=r"t\.pictures has 8 articles to train on and 4 to"):
+        train(drawn(12), CONFIG, 0, tmp_path)
