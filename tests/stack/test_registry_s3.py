@@ -66,6 +66,7 @@ def is_ready(address: str) -> bool:
 @pytest.fixture
 def client(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A client, and a bucket that is emptied afterwards."""
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the keys of the test before this
     for name, value in {**USER, "AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": server}.items():
         monkeypatch.setenv(name, value)
     bucket = boto3.resource("s3").create_bucket(Bucket=BUCKET)
