@@ -3,21 +3,16 @@
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr
 
-from flows.errors import WatchkeeperError
-from observability.config import ObservabilitySettings
+from services.bento.config import CHECKOUT, BentoSettings, read_settings
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+__all__ = ["CHECKOUT", "Settings", "load_settings"]
 
 
-class Settings(ObservabilitySettings):
+class Settings(BentoSettings):
     """Everything that the flows can be told; each field's unit is in its name or its description."""
 
-    home: Path = Field(
-        default=CHECKOUT / ".watchkeeper",
-        description="Folder that holds all state: lake, landing, staging, quarantine, Prefect's database.",
-    )
     contracts: Path = Field(
         default=CHECKOUT / "flows" / "etl" / "contracts",
         description="Folder of the contracts, one `<dataset>/<table>.yaml` a table.",
@@ -54,11 +49,6 @@ class Settings(ObservabilitySettings):
         return self.lake / "raw"
 
     @cached_property
-    def landing(self) -> Path:
-        """Where sources are looked for when none is named: one folder a dataset."""
-        return self.home / "landing"
-
-    @cached_property
     def staging(self) -> Path:
         """A folder a run: the job's arguments and its summary."""
         return self.home / "staging"
@@ -67,11 +57,6 @@ class Settings(ObservabilitySettings):
     def quarantine(self) -> Path:
         """Rows that broke a rule, one Parquet file a run and table."""
         return self.home / "quarantine"
-
-    @cached_property
-    def registry(self) -> Path:
-        """The models: versions, ledger and runs, one folder a model."""
-        return self.home / "registry"
 
     @cached_property
     def training(self) -> Path:
@@ -95,19 +80,5 @@ class Settings(ObservabilitySettings):
 
 
 def load_settings() -> Settings:
-    """Read the settings from the environment and `.env`.
-
-    Raises:
-        WatchkeeperError: a value that a field refuses, named by its environment variable, or a `.env` that
-            is not text.
-    """
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        name = "WATCHKEEPER_" + str(first["loc"][0]).upper()
-        raise WatchkeeperError(f"setting {name}: {first['msg']}; see .env.example") from None
-    except UnicodeDecodeError as error:
-        raise WatchkeeperError(f"{Path('.env').absolute()} is not UTF-8: {error.reason}") from None
-    settings.home = settings.home.expanduser().absolute()
-    return settings
+    """Read the settings from the environment and `.env`; a `WatchkeeperError` names a refused value."""
+    return read_settings(Settings)

@@ -8,14 +8,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Metric:
-    """One metric; `labels` maps each label to its allowed values, None where a contract names them."""
+    """One metric; `labels` maps each label to its allowed values, None where a contract names them.
+
+    A histogram has `buckets`, upper bounds in the metric's unit. A `pulled` metric is kept by a process that
+    answers for long and is scraped there; the others are pushed by StatsD.
+    """
 
     name: str
-    kind: Literal["counter", "timing", "gauge"]
+    kind: Literal["counter", "timing", "gauge", "histogram"]
     help: str
     labels: dict[str, tuple[str, ...] | None]
+    buckets: tuple[float, ...] = ()
+    pulled: bool = False
 
 
 TABLE = {"dataset": None, "table": None}
@@ -51,7 +57,7 @@ ETL_STEP_SECONDS = Metric(
     {**TABLE, "step": ("land", "spark", "verdict", "commit", "report", "compact", "expire", "sweep")},
 )
 
-MODEL = {"model": None}
+MODEL: dict[str, tuple[str, ...] | None] = {"model": None}
 
 RETRAIN_RUNS = Metric(
     "watchkeeper_retrain_runs_total",
@@ -84,6 +90,101 @@ RETRAIN_TRIALS = Metric(
     {**MODEL, "outcome": ("complete", "pruned", "failed")},
 )
 
+REJECTIONS = (
+    "bad_image",
+    "too_many_pixels",
+    "body_too_large",
+    "unsupported_media_type",
+    "bad_multipart",
+    "bad_json",
+    "bad_row",
+    "bad_request",
+    "too_many_images",
+    "not_found",
+    "method_not_allowed",
+    "unauthorized",
+    "busy",
+    "body_timeout",
+    "timeout",
+    "no_model",
+    "overloaded",
+    "model_error",
+)
+"""Codes of the problems that the service answers with."""
+
+FAST = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 2.0, 4.0)
+
+
+def _served(
+    name: str,
+    kind: Literal["counter", "gauge", "histogram"],
+    help: str,
+    labels: dict[str, tuple[str, ...] | None] = MODEL,
+    buckets: tuple[float, ...] = (),
+) -> Metric:
+    return Metric(f"watchkeeper_serve_{name}", kind, help, labels, buckets, pulled=True)
+
+
+SERVE_MODEL_INFO = _served(
+    "model_info", "gauge", "1 for the version that answers, 0 for one that did.", {**MODEL, "version": None}
+)
+SERVE_SWAPS = _served(
+    "swaps_total",
+    "counter",
+    "Times a worker took up a champion, failed to, or had it rolled back on probation.",
+    {**MODEL, "outcome": ("swapped", "failed", "rolled_back")},
+)
+SERVE_SWAP_SECONDS = _served(
+    "swap_seconds", "histogram", "From seeing a new champion to answering with it.", buckets=FAST
+)
+SERVE_DECODE_SECONDS = _served("decode_seconds", "histogram", "Decoding of one input.", buckets=FAST)
+SERVE_INFERENCE_SECONDS = _served("inference_seconds", "histogram", "One batch in the model.", buckets=FAST)
+SERVE_BATCH_SIZE = _served(
+    "batch_size", "histogram", "Inputs given to the model at once.", buckets=(1, 2, 4, 8, 16, 32, 64)
+)
+SERVE_CONFIDENCE_RATIO = _served(
+    "confidence_ratio",
+    "histogram",
+    "Probability of the label that was answered.",
+    buckets=tuple(step / 10 for step in range(1, 11)),
+)
+SERVE_PREDICTIONS = _served("predictions_total", "counter", "Answers by label.", {**MODEL, "label": None})
+SERVE_REJECTED = _served(
+    "rejected_total", "counter", "Requests that got a problem, by its code.", {"reason": REJECTIONS}
+)
+SERVE_QUEUE = _served("queue_depth", "gauge", "Inputs that wait for the model.", {})
+SERVE_LOG_ROWS = _served(
+    "log_rows_total",
+    "counter",
+    "Rows of the prediction log and of feedback; dropped where memory holds too many or the disk refuses.",
+    {"outcome": ("written", "dropped")},
+)
+SERVE_SHADOW = _served(
+    "shadow_total",
+    "counter",
+    "Answers of the shadow version: as the champion's, other, or none as it failed.",
+    {**MODEL, "outcome": ("same", "other", "failed")},
+)
+
+SCORE_RUNS = Metric(
+    "watchkeeper_score_runs_total",
+    "counter",
+    "Runs of batch scoring by how they ended.",
+    {**MODEL, "outcome": ("committed", "unchanged", "failed")},
+)
+SCORE_IMAGES = Metric(
+    "watchkeeper_score_images_total",
+    "counter",
+    "Pictures of batch scoring by where they ended.",
+    {**MODEL, "outcome": ("scored", "quarantined")},
+)
+SCORE_STEP_SECONDS = Metric(
+    "watchkeeper_score_step_seconds",
+    "timing",
+    "Time that a step of batch scoring took.",
+    {**MODEL, "step": ("champion", "land", "spark", "verdict", "commit", "report")},
+)
+
 METRICS = (
     ETL_RUNS,
     ETL_ROWS,
@@ -95,4 +196,19 @@ METRICS = (
     RETRAIN_ARTICLES,
     RETRAIN_SCORE_RATIO,
     RETRAIN_TRIALS,
+    SERVE_MODEL_INFO,
+    SERVE_SWAPS,
+    SERVE_SWAP_SECONDS,
+    SERVE_DECODE_SECONDS,
+    SERVE_INFERENCE_SECONDS,
+    SERVE_BATCH_SIZE,
+    SERVE_CONFIDENCE_RATIO,
+    SERVE_PREDICTIONS,
+    SERVE_REJECTED,
+    SERVE_QUEUE,
+    SERVE_LOG_ROWS,
+    SERVE_SHADOW,
+    SCORE_RUNS,
+    SCORE_IMAGES,
+    SCORE_STEP_SECONDS,
 )

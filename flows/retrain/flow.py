@@ -147,7 +147,7 @@ class Retraining:
 
     def package(self, version: str) -> str:
         """The Bento of the new champion, its tag in the ledger."""
-        tag = build(self.registry.fetch(version), self.settings.home / "bento")
+        tag = build(self.registry.fetch(version), self.settings.bento)
         self.registry.append("packaged", version, flow_run=flow_run_id(), detail={"bento": tag})
         return tag
 

@@ -4,6 +4,7 @@ Runs as a process of its own (see `build`): BentoML reads its home as it is impo
 has its own store.
 """
 
+import hashlib
 import json
 import os
 import subprocess
@@ -19,7 +20,21 @@ CODE = ["services/**/*.py", "services/bento/*.yaml", "observability/**/*.py"]
 FOLDER = "version"
 """Within a model of the store: BentoML keeps a file of its own beside it, which no manifest lists."""
 
-PACKAGES = ["bentoml", "onnxruntime", "numpy", "pillow", "pyarrow", "pydantic", "pydantic-settings", "pyyaml"]
+PACKAGES = [
+    "bentoml",
+    "httptools",
+    "numpy",
+    "onnxruntime",
+    "pillow",
+    "prometheus-client",
+    "pyarrow",
+    "pydantic",
+    "pydantic-settings",
+    "python-multipart",
+    "pyyaml",
+    "starlette",
+    "uvicorn",
+]
 
 
 def build(folder: Path, store: Path) -> str:
@@ -53,7 +68,7 @@ def main(folder: Path) -> str:
     verify(folder, manifest)
     tag = bentoml.Tag(manifest.model, manifest.version.lower())
     import_model(bentoml, tag, folder)
-    bento = bentoml.Tag(f"{manifest.model}-service", tag.version)
+    bento = bentoml.Tag.from_str(tag_of(manifest))
     try:
         bentoml.bentos.get(bento)
     except bentoml.exceptions.NotFound:
@@ -69,6 +84,14 @@ def main(folder: Path) -> str:
             python={"packages": [pinned(name) for name in PACKAGES], "lock_packages": False},
         )
     return str(bento)
+
+
+def tag_of(manifest: Manifest) -> str:
+    """The tag of a version's Bento: the version, and the code that it is packaged with."""
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in CODE for path in CHECKOUT.glob(pattern)):
+        digest.update(path.relative_to(CHECKOUT).as_posix().encode() + b"\0" + path.read_bytes())
+    return f"{manifest.model}-service:{manifest.version.lower()}-{digest.hexdigest()[:8]}"
 
 
 def import_model(bentoml: object, tag: object, folder: Path) -> None:

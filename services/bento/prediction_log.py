@@ -24,6 +24,8 @@ SCHEMA = pa.schema(
         ("label", pa.string()),
         ("probability", pa.float64()),
         ("entropy", pa.float64()),
+        ("value", pa.float64()),
+        ("shadow", pa.bool_()),
         ("truth", pa.string()),
         *[(name, pa.float64()) for name in (*DESCRIPTORS, *EMBEDDING)],
     ]
@@ -36,37 +38,55 @@ def entropy(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     return np.asarray(-(p * np.log(p)).sum(axis=1))
 
 
+def answers(classes: Sequence[str], outputs: npt.NDArray[np.float32]) -> dict[str, object]:
+    """The columns that say what was answered."""
+    nothing = [None] * len(outputs)
+    if not classes:
+        return {
+            "label": nothing,
+            "probability": nothing,
+            "entropy": nothing,
+            "value": outputs.astype(np.float64),
+        }
+    return {
+        "label": [classes[number] for number in outputs.argmax(axis=1)],
+        "probability": outputs.max(axis=1).astype(np.float64),
+        "entropy": entropy(outputs),
+        "value": nothing,
+    }
+
+
 def log_rows(
     model: tuple[str, str],
     classes: Sequence[str],
     ids: Sequence[str],
     when: datetime,
-    probabilities: npt.NDArray[np.float32],
+    outputs: npt.NDArray[np.float32],
     embedding: npt.NDArray[np.float32] | None,
     looks: Sequence[dict[str, float]],
     truth: Sequence[str] | None = None,
+    shadow: bool = False,
 ) -> pa.Table:
     """Rows of the log for n answers of one model.
 
     Args:
         model: its name and version.
-        classes: labels, in the order of the columns of `probabilities`, of shape (n, classes).
+        classes: labels, in the order of the columns of `outputs`; none for a regression.
         ids: request ids; article ids in a reference.
         when: the time of the answers.
-        probabilities: calibrated, of shape (n, classes).
+        outputs: calibrated probabilities of shape (n, classes), or values of shape (n,).
         embedding: of shape (n, at most 32); missing numbers are null.
         looks: the descriptors of each picture; empty dicts for tabular rows.
         truth: labels, where they are known.
+        shadow: these answers were not returned to anybody.
     """
-    best = probabilities.argmax(axis=1)
     columns: dict[str, object] = {
         "request_id": list(ids),
         "time": [when] * len(ids),
         "model": [model[0]] * len(ids),
         "model_version": [model[1]] * len(ids),
-        "label": [classes[number] for number in best],
-        "probability": probabilities.max(axis=1).astype(np.float64),
-        "entropy": entropy(probabilities),
+        **answers(classes, outputs),
+        "shadow": [shadow] * len(ids),
         "truth": list(truth) if truth is not None else [None] * len(ids),
     }
     columns |= {name: [look.get(name) for look in looks] for name in DESCRIPTORS}
@@ -75,3 +95,18 @@ def log_rows(
         known = embedding is not None and number < size
         columns[name] = embedding[:, number].astype(np.float64) if known else [None] * len(ids)  # type: ignore[index]
     return pa.table(columns, schema=SCHEMA)
+
+
+FEEDBACK = pa.schema(
+    [
+        pa.field("request_id", pa.string(), nullable=False),
+        pa.field("time", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("label", pa.string(), nullable=False),
+    ]
+)
+
+
+def feedback_rows(rows: Sequence[tuple[str, datetime, str]]) -> pa.Table:
+    """Labels that arrived for earlier answers: request id, when it came, label."""
+    ids, times, labels = zip(*rows, strict=True)
+    return pa.table({"request_id": ids, "time": times, "label": labels}, schema=FEEDBACK)

@@ -29,6 +29,10 @@ class UnreadableImageError(WatchkeeperError):
     """Bytes that are no picture that we decode."""
 
 
+class TooManyPixelsError(UnreadableImageError):
+    """A picture that is not decoded for its size."""
+
+
 @dataclass(frozen=True)
 class Picture:
     """A decoded picture: `pixels` of shape (height, width, 3) at the model's size; the rest as it arrived."""
@@ -39,21 +43,20 @@ class Picture:
     bytes: int
 
 
-def decode(data: bytes, height: int, width: int) -> Picture:
+def decode(data: bytes, height: int, width: int, max_pixels: int = MAX_PIXELS) -> Picture:
     """Decode a JPEG, PNG or WebP upright and resize it.
 
     Raises:
-        UnreadableImageError: another format, damaged, or more than 50 million pixels.
+        TooManyPixelsError: more than `max_pixels`, said by its header before anything is decoded.
+        UnreadableImageError: another format, or damaged.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is ours
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 size = image.size
-                if size[0] * size[1] > MAX_PIXELS:
-                    raise UnreadableImageError(
-                        f"{size[0]} x {size[1]} pixels; at most {MAX_PIXELS:,} are read"
-                    )
+                if size[0] * size[1] > max_pixels:
+                    raise TooManyPixelsError(f"{size[0]} x {size[1]} pixels; at most {max_pixels:,} are read")
                 image.draft("RGB", (2 * width, 2 * height))
                 upright = ImageOps.exif_transpose(image)
                 small = upright.convert("RGB").resize(
@@ -61,7 +64,11 @@ def decode(data: bytes, height: int, width: int) -> Picture:
                 )
     except UnidentifiedImageError:
         raise UnreadableImageError("not a JPEG, PNG or WebP picture") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise TooManyPixelsError(str(error)) from None
+    except WatchkeeperError:
+        raise
+    except Exception as error:  # Pillow raises whatever its parsers meet in hostile bytes
         raise UnreadableImageError(f"the picture is damaged: {error}") from None
     return Picture(np.asarray(small), *size, len(data))
 

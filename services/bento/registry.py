@@ -159,8 +159,10 @@ class Registry:
         """
         return self._move("promoted", version, expected, facts)
 
-    def rollback(self, to: str | None = None, **facts: Unpack[Facts]) -> Entry:
+    def rollback(self, to: str | None = None, expected: str | None = None, **facts: Unpack[Facts]) -> Entry:
         """Go back to the champion before this one, or to a version; each further step goes one further back.
+
+        `expected` is the champion that is to go, the one of now unless said.
 
         Raises:
             OvertakenError: somebody moved the champion meanwhile.
@@ -171,7 +173,7 @@ class Registry:
             raise RegistryError(
                 f"{self.model} has no champion before {stack[0] if stack else 'the first'}; train one"
             )
-        return self._move("rolled_back", to or stack[-2], stack[-1] if stack else None, facts)
+        return self._move("rolled_back", to or stack[-2], expected or (stack[-1] if stack else None), facts)
 
     def _move(self, event: Event, version: str, expected: str | None, facts: Facts) -> Entry:
         self._store.sweep()

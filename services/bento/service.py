@@ -1,61 +1,111 @@
-"""The service: a picture in, a label with its probabilities out. What a built Bento runs."""
+"""The BentoML service: what a built Bento runs in each of its workers.
 
-import os
+BentoML brings the workers, the page, `/metrics` and the request series; `front.py` stands before it.
+"""
+
+import copy
+import logging
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING
 
 import bentoml
 import yaml
-from bentoml.validators import ContentType
-from pydantic import BaseModel
+from starlette.responses import HTMLResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.bento.manifest import ImageInput, read_manifest
+from services.bento.config import BentoSettings, read_settings
 from services.bento.package import FOLDER
-from services.bento.predictor import Predictor, as_input, decode
-from services.bento.verify import verify
+from services.bento.protocol import install
+
+if TYPE_CHECKING:
+    from services.bento.serving import Serving
+
+LOG = logging.getLogger("watchkeeper.serve")
+settings = read_settings(BentoSettings)
+RUNNING: "list[Serving]" = []
+"""What answers in this worker, from its start to its stop."""
 
 
-class Prediction(BaseModel):
-    """What the model says of one picture."""
+class PutInFront:
+    """ASGI middleware that, as the worker starts, puts the guard before all others."""
 
-    label: str
-    probability: float
-    probabilities: dict[str, float]
-    model_version: str
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Once, at the start of the lifespan; requests of BentoML's own pages pass."""
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+        try:
+            app = scope["app"]
+            app.middleware_stack = front(app.middleware_stack)
+            await self._app(scope, receive, send)
+        except Exception as error:  # uvicorn would take connections all the same, without guard or model
+            LOG.exception("the service cannot start")
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
 
 
-@bentoml.service(name="watchkeeper")
+@bentoml.service(
+    name="watchkeeper",
+    workers=settings.serve_workers or "cpu_count",
+    logging={"access": {"enabled": False}},
+)
 class Watchkeeper:
-    """Answers with the version that `WATCHKEEPER_MODEL_FOLDER` names: the one that the Bento carries."""
+    """Answers with the champion of `WATCHKEEPER_MODEL`, or with the version that the Bento carries."""
 
-    def __init__(self) -> None:
-        folder = Path(os.environ.get("WATCHKEEPER_MODEL_FOLDER") or packaged_model())
-        self.manifest = read_manifest(folder)
-        verify(folder, self.manifest)
-        self.predictor = Predictor(folder, self.manifest)
+    @bentoml.on_startup  # type: ignore[untyped-decorator]
+    async def start(self) -> None:
+        """Load and warm before the worker takes connections."""
+        from services.bento.serving import Serving  # prometheus_client is set up by now
 
-    @bentoml.api  # type: ignore[untyped-decorator]
-    def predict(self, image: Annotated[Path, ContentType("image/*")]) -> Prediction:
-        """Classify a JPEG, PNG or WebP picture."""
-        spec = self.manifest.input
-        if not isinstance(spec, ImageInput):
-            raise bentoml.exceptions.InvalidArgument("this model takes rows of features, not pictures")
-        picture = decode(image.read_bytes(), spec.height, spec.width)
-        row = self.predictor.predict(as_input([picture.pixels], spec)).outputs[0]
-        probabilities = dict(zip(self.manifest.classes, map(float, row), strict=True))
-        label = max(probabilities, key=probabilities.__getitem__)
-        return Prediction(
-            label=label,
-            probability=probabilities[label],
-            probabilities=probabilities,
-            model_version=self.manifest.version,
-        )
+        serving = Serving(settings, None if settings.model else packaged_model())
+        await serving.start()
+        RUNNING.append(serving)
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    async def stop(self) -> None:
+        """After the last answer."""
+        await RUNNING.pop().stop()
 
 
-def packaged_model() -> str:
+Watchkeeper.add_asgi_middleware(PutInFront)  # type: ignore[attr-defined]  # the decorator makes a `Service`
+install()
+
+
+def front(stack: ASGIApp) -> ASGIApp:
+    """The guard, before BentoML's whole stack."""
+    import _bentoml_impl
+    from bentoml._internal.server.http.instruments import RunnerTrafficMetricsMiddleware
+
+    from services.bento.front import Front, Routes, json_response
+    from services.bento.openapi import POLICY, describe, page
+
+    def serving() -> "Serving":
+        return RUNNING[0]
+
+    counted = stack
+    while not isinstance(counted, RunnerTrafficMetricsMiddleware):
+        counted = counted.app  # type: ignore[attr-defined]
+    around = copy.copy(counted)  # the same instruments
+    around.app = Routes(serving)
+    html = page(Path(_bentoml_impl.__file__).parent / "server" / "main-openapi.html")
+
+    def description() -> Response:
+        guarded = settings.serve_token is not None
+        of_bentoml = Watchkeeper.openapi_spec.asdict()  # type: ignore[attr-defined]
+        return json_response(describe(of_bentoml, serving().engine.live, guarded))
+
+    def index() -> Response:
+        return HTMLResponse(html, headers={"content-security-policy": POLICY})
+
+    return Front(stack, around, serving, {"/": index, "/docs.json": description})
+
+
+def packaged_model() -> Path:
     """Folder of the one model of the Bento that this code runs in."""
     bento = Path(__file__).resolve().parents[3] / "bento.yaml"
     if not bento.exists():
-        raise RuntimeError("not in a Bento; set WATCHKEEPER_MODEL_FOLDER to a version's folder")
+        raise RuntimeError("not in a Bento; set WATCHKEEPER_MODEL to the name of a model of the registry")
     (model,) = yaml.safe_load(bento.read_text())["models"]
-    return str(Path(bentoml.models.get(model["tag"]).path) / FOLDER)
+    return Path(bentoml.models.get(model["tag"]).path) / FOLDER

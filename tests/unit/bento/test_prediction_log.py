@@ -7,7 +7,12 @@ import pytest
 from services.bento.prediction_log import SCHEMA, log_rows
 from tests.factories import shipped
 
-KINDS = {"string": pa.string(), "double": pa.float64(), "timestamptz": pa.timestamp("us", tz="UTC")}
+KINDS = {
+    "string": pa.string(),
+    "boolean": pa.bool_(),
+    "double": pa.float64(),
+    "timestamptz": pa.timestamp("us", tz="UTC"),
+}
 WHEN = datetime(2026, 11, 21, tzinfo=UTC)
 
 

@@ -1,0 +1,50 @@
+"""A queue and the one thread that works through it."""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+LOG = logging.getLogger("watchkeeper.serve")
+T = TypeVar("T")
+
+
+class Lane(Generic[T]):
+    """Hands what waits to `work`, up to `batch` items at once; what it raises is logged and ends nothing."""
+
+    def __init__(self, name: str, batch: int, work: Callable[[list[T]], None]) -> None:
+        self._batch, self._work = batch, work
+        self._queue: deque[T] = deque()
+        self._wake = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def put(self, item: T) -> None:
+        """Queue an item."""
+        with self._wake:
+            self._queue.append(item)
+            self._wake.notify()
+
+    def close(self) -> None:
+        """Work off what waits, and end the thread."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._queue or self._closed)
+                if not self._queue:
+                    return
+                items = [self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))]
+            try:
+                self._work(items)
+            except Exception:
+                LOG.exception("%s: %d items failed", self._thread.name, len(items))

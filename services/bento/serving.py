@@ -1,0 +1,226 @@
+"""One worker's parts, put together: the champion, the engine, the logs, the shadow."""
+
+import asyncio
+import ctypes
+import logging
+import random
+import re
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from observability.errors import WatchkeeperError
+from observability.metrics import (
+    SERVE_CONFIDENCE_RATIO,
+    SERVE_MODEL_INFO,
+    SERVE_PREDICTIONS,
+    SERVE_SHADOW,
+)
+from services.bento.bodies import Bodies
+from services.bento.champion import ChampionWatch
+from services.bento.config import BentoSettings
+from services.bento.engine import Answered, Engine
+from services.bento.instruments import instrument
+from services.bento.landing_log import LandingLog
+from services.bento.live import Live, Payload, load
+from services.bento.manifest import read_manifest
+from services.bento.predictor import descriptors
+from services.bento.problems import ProblemError
+from services.bento.registry import Registry
+from services.bento.store import open_store
+from services.bento.verify import verify
+
+LOG = logging.getLogger("watchkeeper.serve")
+M_MMAP_THRESHOLD, MMAP_BYTES = -3, 1 << 20  # mallopt(3)
+REQUEST_ID = re.compile(r"[0-9a-f]{32}")
+
+
+def give_memory_back() -> None:
+    """Have glibc return large blocks when they are freed: it keeps them once it has seen one go."""
+    with suppress(OSError, AttributeError):  # another C library has no such habit
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, MMAP_BYTES)
+
+
+class Serving:
+    """What answers in this worker; made within its event loop.
+
+    Args:
+        settings: the service's.
+        packaged: the version's folder that the Bento carries, where no registry is followed.
+    """
+
+    def __init__(self, settings: BentoSettings, packaged: Path | None) -> None:
+        give_memory_back()
+        self.settings = settings
+        self.bodies = Bodies(settings.serve_body_mb << 20, settings.serve_timeout_seconds)
+        self.inside = 0
+        landing = settings.landing / "serving"
+        sizes = (settings.serve_log_rows, settings.serve_log_seconds)
+        self._log = LandingLog(landing / "predictions", *sizes)
+        self._feedback = LandingLog(landing / "feedback", *sizes)
+        self._shadow: Live | None = None
+        self._started = False
+        self.engine = Engine(settings.serve_batch, max(1, settings.serve_queue // 4), self._after)
+        self._watch: ChampionWatch | None = None
+        if packaged is None:
+            assert settings.model  # `service.py` asks for one of the two
+            registry = Registry(open_store(settings.registry), settings.model)
+            self._watch = ChampionWatch(registry, self.engine, settings)
+            self._load_shadow(registry)
+        else:
+            self._carry(packaged)
+
+    async def start(self) -> None:
+        """Take up the champion and answer its example through the whole path."""
+        if self._watch:
+            await asyncio.to_thread(self._watch.start)
+        if self.engine.live:
+            await self.engine.submit(self.engine.live.example())
+        self._started = True
+
+    async def stop(self) -> None:
+        """Answer what waits, write the logs, end every thread."""
+        for part in (self._watch, self.engine, self._log, self._feedback):
+            if part:
+                await asyncio.to_thread(part.close)
+
+    @property
+    def not_ready(self) -> str | None:
+        """Why no input can be answered, or None."""
+        if self.engine.live is None:
+            return self._watch.problem if self._watch else "no version is loaded"
+        return None
+
+    async def answer(self, payloads: list[Payload]) -> list[dict[str, Any] | ProblemError]:
+        """Answer inputs, each with its answer or its problem. A long list goes in turns, others between them.
+
+        Raises:
+            ProblemError: the queue is full, or the time is over.
+        """
+        self.refuse_when_full()
+        answers: list[dict[str, Any] | ProblemError] = []
+        for start in range(0, len(payloads), self.settings.serve_batch):
+            answers += await self._turn(payloads[start : start + self.settings.serve_batch])
+        return answers
+
+    async def _turn(self, payloads: list[Payload]) -> list[dict[str, Any] | ProblemError]:
+        self.inside += len(payloads)
+        seconds = self.settings.serve_timeout_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await asyncio.gather(  # type: ignore[return-value]
+                    *(self.engine.submit(payload) for payload in payloads), return_exceptions=True
+                )
+        except TimeoutError:
+            raise ProblemError("timeout", f"no answer within {seconds:g} s; try again") from None
+        finally:
+            self.inside -= len(payloads)
+
+    def refuse_when_full(self) -> None:
+        """Say that the queue is full, before anything of a request is read."""
+        if self.inside >= self.settings.serve_queue:
+            raise ProblemError("busy", f"{self.inside} inputs wait already; try again")
+
+    def feedback(self, said: object) -> None:
+        """Keep the label of an earlier answer.
+
+        Raises:
+            ProblemError: no request id, or no label of the model.
+        """
+        if not isinstance(said, dict) or said.keys() != {"request_id", "label"}:
+            raise ProblemError("bad_request", 'send {"request_id": "...", "label": "..."}')
+        request_id, label = said["request_id"], said["label"]
+        if not isinstance(request_id, str) or not REQUEST_ID.fullmatch(request_id):
+            raise ProblemError("bad_request", "request_id is none of this service: 32 hexadecimal digits")
+        classes = self.engine.live.manifest.classes if self.engine.live else []
+        if label not in classes:
+            raise ProblemError(
+                "bad_request", f"label is none of {', '.join(classes) or 'a model without classes'}"
+            )
+        when = datetime.now(UTC)
+
+        def table() -> Any:  # noqa: ANN401  # pyarrow has no types
+            from services.bento.prediction_log import feedback_rows
+
+            return feedback_rows([(request_id, when, label)])
+
+        self._feedback.offer(1, table)
+
+    def _load_shadow(self, registry: Registry) -> None:
+        version = self.settings.shadow_version
+        if not version:
+            return
+        try:
+            folder = registry.fetch(version)
+            self._shadow = load(folder, read_manifest(folder), datetime.now(UTC), self._max_pixels)
+        except (WatchkeeperError, OSError) as error:
+            LOG.error("shadow version %s is not served: %s", version, error)
+            instrument(SERVE_SHADOW).labels(registry.model, "failed").inc()
+
+    def _carry(self, folder: Path) -> None:
+        """Serve the version that the Bento carries, for ever."""
+        manifest = read_manifest(folder)
+        verify(folder, manifest)
+        self.engine.live = load(folder, manifest, manifest.created, self._max_pixels)
+        instrument(SERVE_MODEL_INFO).labels(manifest.model, manifest.version).set(1)
+
+    @property
+    def _max_pixels(self) -> int:
+        return self.settings.serve_megapixels * 1_000_000
+
+    def _after(self, answered: Answered) -> None:
+        """What follows answers, when they are on their way: their metrics, the log and the shadow."""
+        if not self._started:  # the example
+            return
+        self._count(answered)
+        self._keep(answered, answered.live, answered.outputs, answered.embedding, shadow=False)
+        # Not secret: which requests the shadow sees.
+        if self._shadow and random.random() < self.settings.shadow_share:  # noqa: S311
+            self._ask_shadow(self._shadow, answered)
+
+    @staticmethod
+    def _count(answered: Answered) -> None:
+        manifest = answered.live.manifest
+        if manifest.classes:
+            confidence = instrument(SERVE_CONFIDENCE_RATIO).labels(manifest.model)
+            for output in answered.outputs:
+                best = int(output.argmax())
+                confidence.observe(float(output[best]))
+                instrument(SERVE_PREDICTIONS).labels(manifest.model, manifest.classes[best]).inc()
+
+    def _ask_shadow(self, shadow: Live, answered: Answered) -> None:
+        counter, model = instrument(SERVE_SHADOW), shadow.manifest.model
+        try:
+            same_input = shadow.manifest.input == answered.live.manifest.input
+            rows = (
+                answered.rows
+                if same_input
+                else [shadow.decode(p, shadow.max_pixels)[0] for p in answered.payloads]
+            )
+            answer = shadow.predict(rows)
+            if not np.isfinite(answer.outputs).all():
+                raise ValueError("not finite")
+        except Exception as error:  # a shadow disturbs nobody
+            counter.labels(model, "failed").inc(len(answered.ids))
+            LOG.warning("shadow version %s did not answer: %s", shadow.manifest.version, error)
+            return
+        if shadow.manifest.classes:
+            agree = answer.outputs.argmax(axis=1) == answered.outputs.argmax(axis=1)
+            counter.labels(model, "same").inc(int(agree.sum()))
+            counter.labels(model, "other").inc(int((~agree).sum()))
+        self._keep(answered, shadow, answer.outputs, answer.embedding, shadow=True)
+
+    def _keep(self, answered: Answered, live: Live, outputs: Any, embedding: Any, *, shadow: bool) -> None:  # noqa: ANN401
+        when, manifest, ids = datetime.now(UTC), live.manifest, answered.ids
+        looks = [descriptors(picture) if picture else {} for picture in answered.pictures]
+
+        def table() -> Any:  # noqa: ANN401  # pyarrow has no types
+            from services.bento.prediction_log import log_rows
+
+            who = (manifest.model, manifest.version)
+            return log_rows(who, manifest.classes, ids, when, outputs, embedding, looks, shadow=shadow)
+
+        self._log.offer(len(ids), table)
