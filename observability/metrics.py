@@ -126,7 +126,10 @@ def _served(
 
 
 SERVE_MODEL_INFO = _served(
-    "model_info", "gauge", "1 for the version that answers, 0 for one that did.", {**MODEL, "version": None}
+    "model_info",
+    "gauge",
+    "One for the version that answers, zero for earlier ones.",
+    {**MODEL, "version": None},
 )
 SERVE_SWAPS = _served(
     "swaps_total",

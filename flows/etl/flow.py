@@ -69,10 +69,15 @@ def etl(
 
 
 def etl_table(settings: Settings, contract: Contract, source: str | None, again: Again) -> TableResult:
-    """One table's run; planned anew where another run's commit concerned the same files."""
+    """One table's run."""
+    return replanned(contract, lambda: attempt(settings, contract, source, again))
+
+
+def replanned(contract: Contract, attempt: Callable[[], T]) -> T:
+    """An attempt, made anew where another run's commit concerned the same files."""
     for _ in range(REPLANS):
         try:
-            return attempt(settings, contract, source, again)
+            return attempt()
         except OvertakenError as overtaken:
             get_run_logger().warning("planning again: %s", overtaken)
     raise WatchkeeperError(

@@ -51,15 +51,22 @@ def describe(
         "sort": contract.sort,
         "sources": {a.sha256: a.path for a in arrivals if not a.finding.empty},
         "groups": groups(arrivals, contract.duplicates == "drop"),
-        "kept": {
-            "groups": [{"files": files} for files in kept],
-            "columns": [[name, kind, field_ids[name]] for name, kind in lake_columns(contract)],
-            "verdict_columns": VERDICT_COLUMNS,
-            "except_sources": except_sources,
-        },
+        "kept": kept_rows(contract, field_ids, kept, except_sources),
         "keys": keys,
         "output": output,
         "summary": str(folder / "_summary.json"),
+    }
+
+
+def kept_rows(
+    contract: Contract, field_ids: dict[str, int], groups: list[list[str]], except_sources: list[str]
+) -> dict[str, Any]:
+    """Which rows of the lake are written again, and the columns of all that is written."""
+    return {
+        "groups": [{"files": files} for files in groups],
+        "columns": [[name, kind, field_ids[name]] for name, kind in lake_columns(contract)],
+        "verdict_columns": VERDICT_COLUMNS,
+        "except_sources": except_sources,
     }
 
 

@@ -40,18 +40,28 @@ class Source:
         """Paths below the root, sorted, that match both the source's glob and `pattern`.
 
         Raises:
+            WatchkeeperError: see `find`.
+        """
+        return sorted(name for name in self.find() if fnmatch.fnmatch(name, pattern))
+
+    def find(self) -> dict[str, pafs.FileInfo]:
+        """Every file that matches the source's glob, by its path below the root, but for hidden ones.
+
+        Raises:
             WatchkeeperError: a folder cannot be listed, or a file's name is not UTF-8.
         """
         try:
-            found = self.files.get_file_info(pafs.FileSelector(self.root, recursive=True))
-            names = [i.path[len(self.root) :].lstrip("/") for i in found if i.type == pafs.FileType.File]
+            listed = self.files.get_file_info(pafs.FileSelector(self.root, recursive=True))
+            found = {i.path[len(self.root) :].lstrip("/"): i for i in listed if i.type == pafs.FileType.File}
         except UnicodeDecodeError as error:
             raise WatchkeeperError(f"the name of {error.object!r} is not UTF-8; rename that file") from None
         except OSError as error:
             raise WatchkeeperError(f"source {self.root} cannot be listed: {error}") from None
-        hidden = [name for name in names if any(part.startswith(".") for part in name.split("/"))]
-        matches = (n for n in names if fnmatch.fnmatch(n, self.glob) and fnmatch.fnmatch(n, pattern))
-        return sorted(set(matches) - set(hidden))
+        return {
+            name: info
+            for name, info in found.items()
+            if fnmatch.fnmatch(name, self.glob) and not any(p.startswith(".") for p in name.split("/"))
+        }
 
     def open(self, path: str) -> IO[bytes]:
         """Open a file below the root."""

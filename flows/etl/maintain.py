@@ -7,7 +7,6 @@ when it is older than the set age and no version of the table that was current w
 import contextlib
 import os
 import time
-import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -35,6 +34,7 @@ from flows.etl.runners.local import LocalRunner
 from flows.etl.schema import refuse_incompatible
 from flows.etl.sources import PROPERTY, Sources
 from flows.etl.staged import local_path
+from flows.score.contract import contracts_of
 from flows.step import flow_run_id
 
 
@@ -52,14 +52,16 @@ class Upkeep:
 
 @flow(name="maintain", persist_result=False)
 def maintain() -> dict[str, Upkeep]:
-    """Keep every table that has a contract in good order."""
+    """Keep every table that has a contract in good order, and the scores."""
     settings = load_settings()
     lake = Lake(settings)
     done: dict[str, Upkeep] = {}
-    for dataset in datasets(settings.contracts):
-        for contract in load_dataset(settings.contracts, dataset):
-            if lake.table(contract.identifier) is not None:
-                done[contract.identifier] = maintain_table(settings, contract)
+    shipped = (
+        c for dataset in datasets(settings.contracts) for c in load_dataset(settings.contracts, dataset)
+    )
+    for contract in [*shipped, *contracts_of(lake)]:
+        if lake.table(contract.identifier) is not None:
+            done[contract.identifier] = maintain_table(settings, contract)
     remove_abandoned(settings)
     rows = [
         {"table": name, **upkeep.__dict__, "notes": "; ".join(upkeep.notes)} for name, upkeep in done.items()
@@ -91,10 +93,8 @@ def compact(
     if base is None or not small:
         return
     refuse_incompatible(contract, base)
-    run = uuid.uuid4().hex[:12]
-    folder = settings.staging / contract.dataset / contract.table / run
-    output = Lake(settings).folder(contract.identifier) / "data" / run
-    plan = Plan(contract, base, Sources(), Landing(), small, "compaction", folder, output, run)
+    plan = Plan.of(settings, contract, base, Landing(), "compaction")
+    plan.replaced.extend(small)
     try:
         staged = steps.run_spark(settings, plan, runner, on_log=on_log)
         steps.reach_verdict(settings, plan, staged)

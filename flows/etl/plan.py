@@ -53,6 +53,30 @@ class Plan:
     output: Path
     run: str
 
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        contract: Contract,
+        base: Table | None,
+        landing: Landing,
+        kind: str,
+        known: Sources | None = None,
+    ) -> "Plan":
+        """A plan with a run of its own, which replaces nothing yet."""
+        run = uuid.uuid4().hex[:12]
+        return cls(
+            contract=contract,
+            base=base,
+            known=known or Sources(),
+            landing=landing,
+            replaced=[],
+            kind=kind,
+            folder=settings.staging / contract.dataset / contract.table / run,
+            output=Lake(settings).folder(contract.identifier) / "data" / run,
+            run=run,
+        )
+
     @property
     def replaced_sources(self) -> list[str]:
         """Source files whose earlier rows go."""
@@ -92,18 +116,7 @@ def make_plan(
             entry = entry_again(known, path, again)
             raw = raw_path(settings.raw, entry.sha256, path)
             landing.arrivals.append(arrive(contract, path, entry.sha256, entry.version, raw, entry.pictures))
-    run = uuid.uuid4().hex[:12]
-    plan = Plan(
-        contract=contract,
-        base=base,
-        known=known,
-        landing=landing,
-        replaced=[],
-        kind=again.kind,
-        folder=settings.staging / contract.dataset / contract.table / run,
-        output=lake.folder(contract.identifier) / "data" / run,
-        run=run,
-    )
+    plan = Plan.of(settings, contract, base, landing, again.kind, known)
     if plan.nothing_to_do:
         refuse_unreadable(contract, landing)
     plan.replaced.extend(files_of_sources(base, plan.replaced_sources))

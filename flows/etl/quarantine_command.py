@@ -18,6 +18,7 @@ from flows.etl.lake import Lake
 from flows.etl.quality import by_count
 from flows.etl.quarantine import SCHEMA, count_by_rule
 from flows.etl.sources import Sources
+from flows.score import contract as scores
 from flows.session import session
 
 
@@ -35,6 +36,8 @@ def main() -> int:
     given = args.parse_args()
     settings = load_settings()
     contract = contract_of(settings, given.dataset, given.table)
+    if given.replay and contract.dataset == scores.DATASET:
+        raise WatchkeeperError("pictures stay at their source: run `task score -- --source FOLDER --replay`")
     if given.replay:
         return replay(settings, contract)
     lake = Lake(settings)
@@ -52,6 +55,8 @@ def contract_of(settings: Settings, dataset: str, table: str) -> Contract:
     Raises:
         WatchkeeperError: there is none.
     """
+    if dataset == scores.DATASET:
+        return scores.contract_of_table(table)
     contracts = {contract.table: contract for contract in load_dataset(settings.contracts, dataset)}
     if table not in contracts:
         raise WatchkeeperError(f"data set {dataset} has no table {table!r}; it has {', '.join(contracts)}")

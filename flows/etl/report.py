@@ -41,8 +41,12 @@ class Summary:
         finally:
             result = self.tables[identifier]
             result.seconds = round(time.perf_counter() - started, 3)
-            emit_metrics(identifier, result)
+            self.emit(identifier, result)
             self.write()
+
+    def emit(self, identifier: str, result: TableResult) -> None:
+        """Send the result's metrics."""
+        emit_metrics(identifier, result)
 
     @property
     def seconds(self) -> float:

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from functools import reduce
-from typing import Any
+from typing import Any, Callable
 
 import transform  # beside this file, here as on EMR: spark-submit puts the job's folder on the path
 from pyspark.sql import DataFrame, SparkSession
@@ -26,13 +26,13 @@ PICTURE_FACTS = (
 SHA256 = "substring(_metadata.file_name, 1, 64) AS _sha256"
 
 
-def main(path: str) -> None:
-    """Do the job that `path` describes."""
+def main(path: str, read: Callable[[SparkSession, dict[str, Any]], DataFrame] | None = None) -> None:
+    """Do the job that `path` describes; `read` gives its rows with their verdict, the ETL's unless said."""
     spark = SparkSession.builder.getOrCreate()
     job = json.loads(read_text(spark, path))
     threading.Thread(target=report_progress, args=(spark,), daemon=True).start()
     started = time.time()
-    write(transform.place(read_and_judge(spark, job), job), job)
+    write(transform.place((read or read_and_judge)(spark, job), job), job)
     summary = {"spark": spark.version, "seconds": round(time.time() - started, 3), "profile": {}}
     write_text(spark, job["summary"], json.dumps(summary))
 

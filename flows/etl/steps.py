@@ -56,12 +56,16 @@ class Staged:
     bad_rows: pa.Table
 
 
-def write_job(settings: Settings, plan: Plan) -> Path:
+Describe = Callable[[Settings, Plan], dict[str, Any]]
+"""Puts a plan into the words of its Spark job."""
+
+
+def write_job(settings: Settings, plan: Plan, describe: Describe = job_of) -> Path:
     """Write the job's arguments and the manifest of its files; returns the job's path."""
     plan.folder.mkdir(parents=True, exist_ok=True)
     (plan.folder / "manifest.json").write_text(manifest(plan), encoding="utf-8")
     job = plan.folder / "job.json"
-    job.write_text(json.dumps(job_of(settings, plan)), encoding="utf-8")
+    job.write_text(json.dumps(describe(settings, plan)), encoding="utf-8")
     return job
 
 
@@ -82,9 +86,10 @@ def run_spark(
     runner: Runner,
     on_progress: OnProgress = no_progress,
     on_log: Callable[[str], None] = no_log,
+    describe: Describe = job_of,
 ) -> Staged:
     """Run the job, and count its files beside what land read."""
-    runner.run(write_job(settings, plan), on_progress, on_log)
+    runner.run(write_job(settings, plan, describe), on_progress, on_log)
     files, bad_files = lake_files(plan.output), quarantine_files(plan.output)
     bad_rows = quarantine.collect(bad_files, plan.landing.readable, plan.contract)
     facts = Facts(

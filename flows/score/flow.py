@@ -1,0 +1,83 @@
+"""The score flow: champion, land, Spark, verdict, commit, report.
+
+Run by `task score` and the deployments of `prefect.yaml`. Promises that the table of scores is as it was
+or one snapshot further, and that the same pictures with the same champion twice are one commit.
+"""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from prefect import flow, get_run_logger, runtime
+
+from flows.config import load_settings
+from flows.console import OnProgress
+from flows.etl import steps as etl
+from flows.etl.flow import replanned
+from flows.etl.land import open_source
+from flows.score import steps
+from flows.score.champion import find_champion, model_meant
+from flows.score.contract import contract_of
+from flows.score.plan import Scoring
+from flows.score.report import ScoreSummary, publish
+from flows.score.steps import ScoreResult
+from flows.step import flow_run_id, run_step
+from observability.metrics import SCORE_STEP_SECONDS
+
+T = TypeVar("T")
+
+
+def run_name() -> str:
+    """How Prefect calls the run."""
+    return f"score-{runtime.flow_run.parameters.get('model') or 'last-promoted'}"
+
+
+@flow(name="score", flow_run_name=run_name, persist_result=False)
+def score(source: str, model: str | None = None, replay: bool = False) -> ScoreSummary:
+    """Have the champion label every picture at the source that it has not labelled yet.
+
+    Args:
+        source: folder, glob or `s3://` prefix.
+        model: the model's name; that which was promoted last unless said.
+        replay: try the quarantined pictures again too.
+
+    Raises:
+        WatchkeeperError: no champion that reads pictures, no picture, or too many that cannot be read; the
+            table is as it was.
+    """
+    settings = load_settings()
+    model = model_meant(settings, model)
+    contract, summary = contract_of(model), ScoreSummary(settings, model)
+    with summary.table(contract.identifier) as record:
+        champion = scoring_step("champion", model, lambda _: find_champion(settings, model))
+        scoring = Scoring(settings, contract, champion, open_source(source), replay)
+        record(replanned(contract, lambda: attempt(scoring)))
+    return summary
+
+
+def attempt(scoring: Scoring) -> ScoreResult:
+    """Land, Spark, verdict, commit, report. Staging is left clean however it ends."""
+    started, log, model = time.perf_counter(), get_run_logger(), scoring.champion.model
+    plan = scoring_step("land", model, lambda _: scoring.plan())
+    if plan.nothing_to_do:
+        return steps.unchanged(scoring, plan)
+    try:
+        runner = steps.local_runner(scoring.settings)
+        plan, staged, labels = scoring_step(
+            "spark", model, lambda show: steps.run_spark(scoring, plan, runner, show, log.info)
+        )
+        verdict = scoring_step("verdict", model, lambda _: etl.reach_verdict(scoring.settings, plan, staged))
+        committed = scoring_step(
+            "commit", model, lambda _: etl.commit(scoring.settings, plan, staged, flow_run_id())
+        )
+    finally:
+        etl.discard(plan)
+    committed.seconds = round(time.perf_counter() - started, 3)
+    result = steps.told(scoring, plan, committed, labels)
+    scoring_step("report", model, lambda _: publish(scoring.contract.identifier, verdict, result))
+    return result
+
+
+def scoring_step(name: str, model: str, work: Callable[[OnProgress], T]) -> T:
+    """One step of a model's scoring."""
+    return run_step(f"scores of {model}", name, work, SCORE_STEP_SECONDS, model=model)

@@ -1,0 +1,68 @@
+"""What a scoring run has to do: the pictures, the scores that they replace, and the Spark job's arguments."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.fs as pafs
+
+from flows.config import Settings
+from flows.etl.contract import Contract
+from flows.etl.inspect_file import jsonl
+from flows.etl.job import kept_rows, partitions
+from flows.etl.lake import Lake, files_of_sources
+from flows.etl.land import Source
+from flows.etl.plan import Plan, by_schema
+from flows.etl.schema import field_ids, refuse_incompatible
+from flows.etl.staged import count_kept
+from flows.score.champion import Champion
+from flows.score.images import Mark, land_images
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What is asked: these pictures, scored by this champion."""
+
+    settings: Settings
+    contract: Contract
+    champion: Champion
+    source: Source
+    replay: bool = False
+
+    def plan(self) -> Plan:
+        """Compare the source with the table of scores.
+
+        Raises:
+            WatchkeeperError: the source cannot be listed or has no picture.
+        """
+        lake = Lake(self.settings)
+        base = lake.table(self.contract.identifier)
+        if base is not None:
+            refuse_incompatible(self.contract, base)
+        known = lake.sources(base)
+        landing = land_images(self.source, known, self.champion.version, self.replay)
+        plan = Plan.of(self.settings, self.contract, base, landing, "score", known)
+        plan.replaced.extend(files_of_sources(base, plan.replaced_sources))
+        return plan
+
+    def describe(self, _settings: Settings, plan: Plan) -> dict[str, Any]:
+        """The job's arguments; the pictures' paths stand in a file of their own, which the executors read."""
+        listing = plan.folder / "images.jsonl"
+        marks = ((a.path, Mark.parse(a.version)) for a in plan.landing.arrivals)
+        rows: list[dict[str, object]] = [
+            {"path": path, "article_id": mark.article_id} for path, mark in marks
+        ]
+        listing.write_text(jsonl(rows), encoding="utf-8")
+        gone = plan.replaced_sources
+        mixed = [file for file in plan.replaced if count_kept([file], gone)]
+        return {
+            "images": str(listing),
+            "root": self.source.root,
+            "on_s3": not isinstance(self.source.files, pafs.LocalFileSystem),
+            "model": str(self.champion.folder),
+            "partitions": partitions(plan.contract),
+            "sort": plan.contract.sort,
+            # Without `except_sources`: the job leaves out what its listing names, which may be long.
+            "kept": kept_rows(plan.contract, field_ids(plan.contract, plan.base), by_schema(mixed), []),
+            "output": str(plan.output),
+            "summary": str(plan.folder / "_summary.json"),
+        }
