@@ -1,17 +1,20 @@
 """`task demo`, the main job: one pass through every flow on the embedded default, told as it happens.
 
 Generates a small data set of the H&M shape (a fresh clone needs no data), starts a Prefect server for its
-duration, brings the data into the lake, trains a classifier on its pictures and says what came of it and what
-to try next. A second run finds everything as the first left it.
+duration, brings the data into the lake, trains a classifier on its pictures, has it answer over HTTP and says
+what came of it and what to try next. A second run finds everything as the first left it.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.panel import Panel
+from rich.table import Table
 
 from flows.config import Settings, load_settings
 from flows.console import out, reporter
 from flows.demo_data import generate
+from flows.demo_serve import Asked, ask, one_of_each_group, service
 from flows.errors import run_command
 from flows.session import session
 
@@ -31,6 +34,10 @@ NEXT = """\
     see the rows that broke a rule, and why
 [bold]task model:history[/], [bold]task model:show[/]
     which model answers, since when and why
+[bold]task serve[/]
+    have the champion answer on http://127.0.0.1:3000, where its page shows how
+[bold]task etl -- --dataset serving[/]
+    bring the prediction log into the lake: serving.predictions and serving.feedback
 [bold]task ui[/]
     see the runs with their logs and artifacts in Prefect's own page
 [bold]task etl -- --dataset hm --source FOLDER[/]
@@ -46,7 +53,8 @@ def main() -> int:
     with session(settings):
         summary = act_etl(str(source))
         outcome = act_retrain(settings, summary)
-    tell(settings, summary, outcome)
+        asked = act_serve(settings, source)
+    tell(settings, summary, outcome, asked)
     return 0
 
 
@@ -69,7 +77,33 @@ def act_retrain(settings: Settings, summary: "Summary") -> "Outcome | None":
     return retrain("hm", config=TRAINING)
 
 
-def tell(settings: Settings, summary: "Summary", outcome: "Outcome | None") -> None:
+def act_serve(settings: Settings, source: Path) -> list[Asked]:
+    """The third act: the champion answers, a picture of each product group; nothing where there is none."""
+    from services.bento.registry import Registry
+    from services.bento.store import open_store
+
+    if Registry(open_store(settings.registry), "hm").champion() is None:
+        return []
+    with (
+        reporter.shown(),
+        reporter.step("serve · a picture of each group"),
+        service(settings, "hm") as client,
+    ):
+        return ask(client, one_of_each_group(source))
+
+
+def show_answers(asked: list[Asked]) -> None:
+    """What the service said."""
+    table = Table(title="The champion answers over HTTP", title_justify="left")
+    for name in ("article", "shows", "answer", "probability"):
+        table.add_column(name, justify="right" if name == "probability" else "left")
+    for one in asked:
+        colour = "green" if one.label == one.truth else "red"
+        table.add_row(one.article_id, one.truth, f"[{colour}]{one.label}[/]", f"{one.probability:.2f}")
+    out.print(table)
+
+
+def tell(settings: Settings, summary: "Summary", outcome: "Outcome | None", asked: list[Asked]) -> None:
     """What happened, where everything is, and what to try next."""
     from flows.etl.report import print_summary
 
@@ -77,6 +111,9 @@ def tell(settings: Settings, summary: "Summary", outcome: "Outcome | None") -> N
         from flows.retrain.report import print_outcome
 
         print_outcome(outcome)
+        out.print()
+    if asked:
+        show_answers(asked)
         out.print()
     print_summary(summary.tables)
     out.print(f"\nThe lake is in [bold]{settings.lake}[/], the summary in {settings.home / 'summary.json'}.")

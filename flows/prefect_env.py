@@ -82,6 +82,8 @@ def apply_prefect_environment(settings: Settings) -> None:
     for name in os.environ.keys() - environment.keys():
         del os.environ[name]
     os.environ.update(environment)
+    # Keras writes a configuration as it is imported, and keeps fetched weights beside it.
+    os.environ.setdefault("KERAS_HOME", str(settings.training / "keras"))
     _import_prefect(settings)
 
 

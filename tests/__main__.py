@@ -16,4 +16,4 @@ if __name__ == "__main__":
     given = sys.argv[1:]
     if not any(argument.startswith("tests") for argument in given):
         given += folders
-    sys.exit(pytest.main(["-n", "2", "--dist", "loadgroup", *given]))
+    sys.exit(pytest.main(["-n", "2", "--dist", "loadfile", *given]))

@@ -48,7 +48,7 @@ class Bodies:
         if headers.get("content-encoding", "identity") != "identity":
             raise ProblemError("unsupported_media_type", "send the body without a content-encoding")
         said = headers.get("content-length", "0")
-        if said.isdigit() and int(said[:19]) > self.limit:
+        if said.isdecimal() and int(said[:19]) > self.limit:
             raise self._too_large()
         chunks, size = [], 0
         try:

@@ -35,6 +35,7 @@ class ChampionWatch:
         self._before: Live | None = None
         self._failed = 0  # number of the entry that could not be taken up
         self._again, self._wait = 0.0, RETRY_SECONDS
+        self._judged_again = 0.0
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="champion", daemon=True)
         self.problem = f"model {registry.model} has no champion; train one with `task retrain`"
@@ -95,7 +96,7 @@ class ChampionWatch:
 
     def _load(self, entry: Entry) -> Live:
         assert entry.champion  # who moved into the place has a name
-        folder = self._registry.fetch(entry.champion)
+        folder = self._registry.fetch(entry.champion, tables=False)
         return load(
             folder,
             read_manifest(folder),
@@ -116,9 +117,9 @@ class ChampionWatch:
         old = self._before
         before = Record(old.answered, old.failed, old.seconds) if old else None
         reason = judge(record, before, self._bounds)
-        if reason is None:
+        if reason is None or time.monotonic() < self._judged_again:
             return
-        live.promoted = False  # judged once
+        self._judged_again = time.monotonic() + RETRY_SECONDS
         version = live.manifest.version
         try:
             self._registry.rollback(
@@ -128,6 +129,7 @@ class ChampionWatch:
                 verdict={"answered": record.answered, "failed": record.failed, "seconds": record.seconds},
             )
         except OvertakenError:  # another worker, or somebody, was first
+            live.promoted = False
             return
         except (WatchkeeperError, OSError) as error:
             LOG.error("%s should go (%s) but was not rolled back: %s", version, reason, error)

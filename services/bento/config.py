@@ -10,6 +10,8 @@ from observability.config import ObservabilitySettings
 from observability.errors import WatchkeeperError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+PACKAGED = "version"
+"""A version's folder within a model of BentoML's store: BentoML keeps a file of its own beside it."""
 
 
 class BentoSettings(ObservabilitySettings):
@@ -30,7 +32,7 @@ class BentoSettings(ObservabilitySettings):
         default=None, description="Bearer token that guards everything but /livez and /readyz."
     )
     serve_queue: int = Field(
-        default=32, ge=1, description="Requests that a worker holds at once; more are answered with 429."
+        default=24, ge=1, description="Requests that a worker holds at once; more are answered with 429."
     )
     serve_batch: int = Field(default=8, ge=1, description="Inputs that a worker gives the model at once.")
     serve_body_mb: int = Field(default=10, ge=1, description="Largest request body, in MiB.")

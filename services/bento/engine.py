@@ -102,12 +102,16 @@ class Engine:
         live = self.live
         if item.future.done() or live is None:
             return
+        problem = ProblemError("model_error", BROKEN)
         try:
             item.decoded = live, decode(live, item.payload, live.max_pixels)
-        except ProblemError as problem:
-            self._loop.call_soon_threadsafe(deliver, items, [problem])
-        else:
-            self._lane.put(item)
+        except ProblemError as known:
+            problem = known
+        finally:
+            if item.decoded:
+                self._lane.put(item)
+            else:
+                self._loop.call_soon_threadsafe(deliver, items, [problem])
 
     def _answer(self, batch: list[Waiting], results: list[Result]) -> Answered | None:
         """Fill in the results, None for what goes on in the other lane; return what was answered."""

@@ -8,12 +8,12 @@ put around our routes alone.
 import hmac
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from observability.metrics import SERVE_REJECTED
 from services.bento.bodies import many_inputs, one_input, parse_json
@@ -22,7 +22,7 @@ from services.bento.problems import ProblemError
 from services.bento.serving import Serving
 
 LOG = logging.getLogger("watchkeeper.serve")
-BENTOML = ("/metrics", "/static_content/", "/healthz")
+FILES = "/static_content/"
 Handler = Callable[[Serving, Request], Awaitable[Response]]
 
 
@@ -45,6 +45,21 @@ async def predict(serving: Serving, request: Request) -> Response:
     if isinstance(answer, BaseException):
         raise answer
     return json_response(answer, headers={"x-request-id": answer["request_id"]})
+
+
+async def warm(serving: Serving) -> None:
+    """Answer the live version's example as if it had come in a request."""
+    if serving.engine.live is None:
+        return
+    example = serving.engine.live.example()
+    picture = isinstance(example, bytes)
+    body = example if isinstance(example, bytes) else json.dumps(example).encode()
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    kind = b"image/jpeg" if picture else b"application/json"
+    await predict(serving, Request({"type": "http", "headers": [(b"content-type", kind)]}, receive))
 
 
 async def predict_batch(serving: Serving, request: Request) -> Response:
@@ -126,6 +141,7 @@ class Front:
         routes: ours, within what counts BentoML's request series.
         serving: this worker's.
         pages: documents of our own by their paths: the page and its description.
+        files: names of the page's files, which BentoML serves.
     """
 
     def __init__(
@@ -134,7 +150,9 @@ class Front:
         routes: ASGIApp,
         serving: Callable[[], Serving],
         pages: dict[str, Callable[[], Response]],
+        files: Iterable[str],
     ) -> None:
+        self._of_bentoml = {"/metrics", "/healthz", *(FILES + name for name in files)}
         self._bentoml, self._routes, self._serving, self._pages = bentoml, routes, serving, pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -168,7 +186,7 @@ class Front:
             raise ProblemError("not_found", f"nothing takes {method} here; GET / describes what there is")
         if path in self._pages:
             await self._pages[path]()(scope, receive, send)
-        elif path.startswith(BENTOML):
+        elif path in self._of_bentoml:  # its middleware makes a series of each path
             await self._bentoml(scope, receive, send)
         else:
             raise ProblemError("not_found", "nothing is here; GET / describes what there is")

@@ -4,10 +4,13 @@ BentoML sets prometheus_client up for several workers while it starts one, so th
 before: this module is imported when the worker starts.
 """
 
+import os
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.multiprocess import mark_process_dead
 
 from observability.metrics import Metric
 
@@ -29,3 +32,12 @@ def instrument(metric: Metric) -> Any:  # noqa: ANN401  # one of three classes w
         mode = "livemax" if metric.name.endswith("_info") else "livesum"
         return Gauge(metric.name, metric.help, labels, multiprocess_mode=mode)  # type: ignore[arg-type]
     return Histogram(metric.name, metric.help, labels, buckets=metric.buckets)
+
+
+def forget_dead_workers() -> None:
+    """Leave out gauges of workers that were killed: BentoML starts others and says nothing."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    for file in Path(folder).glob("gauge_live*_*.db") if folder else ():
+        pid = file.stem.rpartition("_")[2]
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+            mark_process_dead(int(pid))  # type: ignore[no-untyped-call]

@@ -62,8 +62,10 @@ class LandingLog:
         while not self._closed:
             with self._wake:
                 self._wake.wait_for(lambda: self._closed or self._held >= self._rows, self._seconds)
-            while self._held:
+            while self._parts:
                 self._flush()
+                if self._held < self._rows and not self._closed:
+                    break  # what came meanwhile waits for its own time
 
     def _flush(self) -> None:
         """Write one file."""

@@ -12,14 +12,11 @@ import sys
 from pathlib import Path
 
 from observability.errors import WatchkeeperError
+from services.bento.config import CHECKOUT, PACKAGED
 from services.bento.manifest import Manifest, read_manifest
 from services.bento.verify import verify
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 CODE = ["services/**/*.py", "services/bento/*.yaml", "observability/**/*.py"]
-FOLDER = "version"
-"""Within a model of the store: BentoML keeps a file of its own beside it, which no manifest lists."""
-
 PACKAGES = [
     "bentoml",
     "httptools",
@@ -34,6 +31,7 @@ PACKAGES = [
     "pyyaml",
     "starlette",
     "uvicorn",
+    "uvloop",
 ]
 
 
@@ -103,7 +101,7 @@ def import_model(bentoml: object, tag: object, folder: Path) -> None:
         models.get(tag)
     except bentoml.exceptions.NotFound:  # type: ignore[attr-defined]
         with models.create(tag) as model:
-            shutil.copytree(folder, Path(model.path) / FOLDER)
+            shutil.copytree(folder, Path(model.path) / PACKAGED)
 
 
 def labels(manifest: Manifest) -> dict[str, str]:

@@ -17,10 +17,12 @@ import onnxruntime as ort
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from observability.errors import WatchkeeperError
+from services.bento.costly import why_costly
 from services.bento.manifest import ImageInput, Manifest
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_PIXELS = 50_000_000
+MAX_SIDE = 20_000
 Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
 
@@ -48,13 +50,17 @@ def decode(data: bytes, height: int, width: int, max_pixels: int = MAX_PIXELS) -
 
     Raises:
         TooManyPixelsError: more than `max_pixels`, said by its header before anything is decoded.
-        UnreadableImageError: another format, or damaged.
+        UnreadableImageError: another format, damaged, or made to cost its reader (`costly.py`).
     """
+    if problem := why_costly(data):
+        raise UnreadableImageError(f"the picture is damaged or made to be slow: {problem}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is ours
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 size = image.size
+                if max(size) > MAX_SIDE:
+                    raise TooManyPixelsError(f"{size[0]} x {size[1]} pixels; at most {MAX_SIDE:,} a side")
                 if size[0] * size[1] > max_pixels:
                     raise TooManyPixelsError(f"{size[0]} x {size[1]} pixels; at most {max_pixels:,} are read")
                 image.draft("RGB", (2 * width, 2 * height))

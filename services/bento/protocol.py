@@ -1,14 +1,17 @@
 """uvicorn's HTTP protocol with two bounds that it lacks: on a request's head in bytes, and in seconds.
 
-BentoML makes uvicorn's configuration itself and names no protocol, so that uvicorn takes the one of its
-module `auto`: `install` puts ours there before the worker starts.
+BentoML makes uvicorn's configuration and server itself and names no protocol, so that uvicorn takes the one
+of its module `auto`: `install` puts ours there, and our server, before the worker starts.
 """
 
 import asyncio
 from typing import Any
 
+import uvicorn
 from uvicorn.protocols.http import auto
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from services.bento.accept import FairServer
 
 MOST_BYTES = 64 << 10
 """Of a request's head: its line and its headers."""
@@ -35,6 +38,9 @@ class BoundedProtocol(HttpToolsProtocol):
         """Count what belongs to a head that is not complete."""
         in_head = self._in_head
         super().data_received(data)
+        if self._timer is None and (self.cycle is None or self.cycle.response_complete):
+            # Line ends between requests begin no head, but uvicorn has put its own timer away.
+            self._timer = self.loop.call_later(SECONDS, self._end, b"408 Request Timeout")
         if in_head and self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > MOST_BYTES:
@@ -46,6 +52,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head, self._head_bytes = True, 0
         if self._timer is None:
             self._timer = self.loop.call_later(SECONDS, self._end, b"408 Request Timeout")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; after the head it is a trailer, of which nobody needs one."""
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is complete."""
@@ -72,5 +83,6 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def install() -> None:
-    """Have uvicorn take this protocol, in this process."""
+    """Have BentoML's worker take this protocol, and the server that shares connections evenly."""
     auto.AutoHTTPProtocol = BoundedProtocol
+    uvicorn.Server = FairServer  # type: ignore[misc]

@@ -95,8 +95,8 @@ class Registry:
         except MissingError:
             raise self._unknown(version) from None
 
-    def fetch(self, version: str) -> Path:
-        """A local folder of a version, every byte of it verified now.
+    def fetch(self, version: str, tables: bool = True) -> Path:
+        """A local folder of a version, every byte of it verified now; `tables` as `verify` has it.
 
         Raises:
             ManifestError: a byte differs. A damaged copy in the cache is fetched once more first.
@@ -104,13 +104,13 @@ class Registry:
         """
         folder = self._fetched(version)
         try:
-            self._verify(version, folder)
+            self._verify(version, folder, tables)
         except ManifestError:
             if folder != self._cache / version:
                 raise
             remove(folder)
             folder = self._fetched(version)
-            self._verify(version, folder)
+            self._verify(version, folder, tables)
         return folder
 
     def _fetched(self, version: str) -> Path:
@@ -119,13 +119,13 @@ class Registry:
         except MissingError:
             raise self._unknown(version) from None
 
-    def _verify(self, version: str, folder: Path) -> None:
+    def _verify(self, version: str, folder: Path, tables: bool) -> None:
         manifest = read_manifest(folder)
         if (manifest.model, manifest.version) != (self.model, version):
             raise ManifestError(
                 f"{folder} holds version {manifest.version} of {manifest.model}; restore it from a backup"
             )
-        verify(folder, manifest)
+        verify(folder, manifest, tables)
 
     def _unknown(self, version: str) -> RegistryError:
         known = ", ".join(self.versions()[-5:]) or "none"

@@ -13,8 +13,7 @@ import yaml
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.bento.config import BentoSettings, read_settings
-from services.bento.package import FOLDER
+from services.bento.config import PACKAGED, BentoSettings, read_settings
 from services.bento.protocol import install
 
 if TYPE_CHECKING:
@@ -57,10 +56,13 @@ class Watchkeeper:
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:
         """Load and warm before the worker takes connections."""
-        from services.bento.serving import Serving  # prometheus_client is set up by now
+        from services.bento.front import warm  # prometheus_client is set up by now
+        from services.bento.serving import Serving
 
         serving = Serving(settings, None if settings.model else packaged_model())
         await serving.start()
+        await warm(serving)
+        serving.started = True
         RUNNING.append(serving)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
@@ -76,6 +78,7 @@ install()
 def front(stack: ASGIApp) -> ASGIApp:
     """The guard, before BentoML's whole stack."""
     import _bentoml_impl
+    from bentoml._internal import server
     from bentoml._internal.server.http.instruments import RunnerTrafficMetricsMiddleware
 
     from services.bento.front import Front, Routes, json_response
@@ -99,7 +102,8 @@ def front(stack: ASGIApp) -> ASGIApp:
     def index() -> Response:
         return HTMLResponse(html, headers={"content-security-policy": POLICY})
 
-    return Front(stack, around, serving, {"/": index, "/docs.json": description})
+    files = [path.name for path in (Path(server.__file__).parent / "static_content").iterdir()]
+    return Front(stack, around, serving, {"/": index, "/docs.json": description}, files)
 
 
 def packaged_model() -> Path:
@@ -108,4 +112,4 @@ def packaged_model() -> Path:
     if not bento.exists():
         raise RuntimeError("not in a Bento; set WATCHKEEPER_MODEL to the name of a model of the registry")
     (model,) = yaml.safe_load(bento.read_text())["models"]
-    return Path(bentoml.models.get(model["tag"]).path) / FOLDER
+    return Path(bentoml.models.get(model["tag"]).path) / PACKAGED

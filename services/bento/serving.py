@@ -23,7 +23,7 @@ from services.bento.bodies import Bodies
 from services.bento.champion import ChampionWatch
 from services.bento.config import BentoSettings
 from services.bento.engine import Answered, Engine
-from services.bento.instruments import instrument
+from services.bento.instruments import forget_dead_workers, instrument
 from services.bento.landing_log import LandingLog
 from services.bento.live import Live, Payload, load
 from services.bento.manifest import read_manifest
@@ -54,6 +54,7 @@ class Serving:
 
     def __init__(self, settings: BentoSettings, packaged: Path | None) -> None:
         give_memory_back()
+        forget_dead_workers()
         self.settings = settings
         self.bodies = Bodies(settings.serve_body_mb << 20, settings.serve_timeout_seconds)
         self.inside = 0
@@ -62,7 +63,7 @@ class Serving:
         self._log = LandingLog(landing / "predictions", *sizes)
         self._feedback = LandingLog(landing / "feedback", *sizes)
         self._shadow: Live | None = None
-        self._started = False
+        self.started = False
         self.engine = Engine(settings.serve_batch, max(1, settings.serve_queue // 4), self._after)
         self._watch: ChampionWatch | None = None
         if packaged is None:
@@ -74,12 +75,9 @@ class Serving:
             self._carry(packaged)
 
     async def start(self) -> None:
-        """Take up the champion and answer its example through the whole path."""
+        """Take up the champion."""
         if self._watch:
             await asyncio.to_thread(self._watch.start)
-        if self.engine.live:
-            await self.engine.submit(self.engine.live.example())
-        self._started = True
 
     async def stop(self) -> None:
         """Answer what waits, write the logs, end every thread."""
@@ -101,21 +99,22 @@ class Serving:
             ProblemError: the queue is full, or the time is over.
         """
         self.refuse_when_full()
+        seconds, size = self.settings.serve_timeout_seconds, self.settings.serve_batch
         answers: list[dict[str, Any] | ProblemError] = []
-        for start in range(0, len(payloads), self.settings.serve_batch):
-            answers += await self._turn(payloads[start : start + self.settings.serve_batch])
+        try:
+            async with asyncio.timeout(seconds):
+                for start in range(0, len(payloads), size):
+                    answers += await self._turn(payloads[start : start + size])
+        except TimeoutError:
+            raise ProblemError("timeout", f"no answer within {seconds:g} s; try again") from None
         return answers
 
     async def _turn(self, payloads: list[Payload]) -> list[dict[str, Any] | ProblemError]:
         self.inside += len(payloads)
-        seconds = self.settings.serve_timeout_seconds
         try:
-            async with asyncio.timeout(seconds):
-                return await asyncio.gather(  # type: ignore[return-value]
-                    *(self.engine.submit(payload) for payload in payloads), return_exceptions=True
-                )
-        except TimeoutError:
-            raise ProblemError("timeout", f"no answer within {seconds:g} s; try again") from None
+            return await asyncio.gather(  # type: ignore[return-value]
+                *(self.engine.submit(payload) for payload in payloads), return_exceptions=True
+            )
         finally:
             self.inside -= len(payloads)
 
@@ -154,7 +153,7 @@ class Serving:
         if not version:
             return
         try:
-            folder = registry.fetch(version)
+            folder = registry.fetch(version, tables=False)
             self._shadow = load(folder, read_manifest(folder), datetime.now(UTC), self._max_pixels)
         except (WatchkeeperError, OSError) as error:
             LOG.error("shadow version %s is not served: %s", version, error)
@@ -163,7 +162,7 @@ class Serving:
     def _carry(self, folder: Path) -> None:
         """Serve the version that the Bento carries, for ever."""
         manifest = read_manifest(folder)
-        verify(folder, manifest)
+        verify(folder, manifest, tables=False)
         self.engine.live = load(folder, manifest, manifest.created, self._max_pixels)
         instrument(SERVE_MODEL_INFO).labels(manifest.model, manifest.version).set(1)
 
@@ -173,7 +172,7 @@ class Serving:
 
     def _after(self, answered: Answered) -> None:
         """What follows answers, when they are on their way: their metrics, the log and the shadow."""
-        if not self._started:  # the example
+        if not self.started:  # the example
             return
         self._count(answered)
         self._keep(answered, answered.live, answered.outputs, answered.embedding, shadow=False)

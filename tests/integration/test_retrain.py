@@ -1,7 +1,5 @@
 """From a lake of drawn pictures to a champion with its Bento, and what people ask afterwards."""
 
-import csv
-import io
 import json
 import os
 import socket
@@ -27,37 +25,14 @@ from flows.retrain.report import Outcome
 from flows.retrain.runs import Run, record, recorded
 from services.bento.gate import load_policy
 from services.bento.manifest import read_manifest
+from tests.drawn import CLASSES, draw, drawn
 from tests.factories import run_table, settings_of, shipped, table_of, wait_until
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("retrain")]
+pytestmark = pytest.mark.timeout(600)
 CONTRACT = shipped("garments.articles")
-CLASSES = ("dress", "shirt", "shoes")
 CONFIG = TrainingConfig(height=32, width=24, filters=4, epochs=4, batch_size=16)
 WEAK = CONFIG.model_copy(update={"epochs": 1, "learning_rate": 1e-6})
 ROWS = 840
-
-
-def drawn(number: int, kind: int) -> bytes:
-    """A pattern of its own, tinted as its class is."""
-    rng = np.random.default_rng([number, kind])
-    blocks = rng.integers(0, 150, (8, 6, 3)).astype(np.uint8)
-    blocks[..., kind] += 90
-    stream = io.BytesIO()
-    Image.fromarray(blocks).resize((24, 32), Image.Resampling.NEAREST).save(stream, "JPEG", quality=90)
-    return stream.getvalue()
-
-
-def draw(folder: Path, rows: int) -> None:
-    """An index and its pictures; the classes are unbalanced."""
-    (folder / "images").mkdir(parents=True, exist_ok=True)
-    with (folder / "articles.csv").open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["article_id", "product_group_name", "image_path"])
-        for number in range(rows):
-            kind = (0, 0, 0, 1, 1, 2)[number % 6]
-            path = folder / "images" / f"{number}.jpg"
-            path.write_bytes(drawn(number, kind))
-            writer.writerow([f"a{number:05}", CLASSES[kind], f"images/{number}.jpg"])
 
 
 @pytest.fixture(scope="module")

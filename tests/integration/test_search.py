@@ -12,7 +12,7 @@ from flows.retrain.search import search
 from flows.retrain.train import Epoch
 from tests.unit.retrain.test_training import CONFIG, drawn
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("retrain")]
+pytestmark = pytest.mark.timeout(300)
 
 
 class KilledError(Exception):

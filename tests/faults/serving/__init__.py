@@ -1,0 +1,1 @@
+"""The service under hostile inputs and killed workers, while good requests go on."""
