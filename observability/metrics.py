@@ -131,6 +131,11 @@ SERVE_MODEL_INFO = _served(
     "One for the version that answers, zero for earlier ones.",
     {**MODEL, "version": None},
 )
+SERVE_REGISTRY_READ = _served(
+    "registry_read_timestamp_seconds",
+    "gauge",
+    "When a worker last saw who is champion; the oldest over the workers.",
+)
 SERVE_SWAPS = _served(
     "swaps_total",
     "counter",
@@ -200,6 +205,7 @@ METRICS = (
     RETRAIN_SCORE_RATIO,
     RETRAIN_TRIALS,
     SERVE_MODEL_INFO,
+    SERVE_REGISTRY_READ,
     SERVE_SWAPS,
     SERVE_SWAP_SECONDS,
     SERVE_DECODE_SECONDS,

@@ -27,6 +27,15 @@ SLOT = struct.Struct("II")  # process, connections
 SLOTS = 512
 
 
+def lives(process: int) -> bool:
+    """Whether a process runs: one that was killed is listed until its parent has seen it."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
+
+
 class Counts:
     """How many connections each worker has: a slot a process, that of a dead one is taken over."""
 
@@ -56,7 +65,7 @@ class Counts:
 
     def _lives(self, slot: int) -> bool:
         process, _ = SLOT.unpack_from(self._map, slot * SLOT.size)
-        return process != 0 and Path(f"/proc/{process}").exists()
+        return process != 0 and lives(process)
 
 
 class Listener:

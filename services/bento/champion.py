@@ -6,7 +6,12 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from observability.errors import WatchkeeperError
-from observability.metrics import SERVE_MODEL_INFO, SERVE_SWAP_SECONDS, SERVE_SWAPS
+from observability.metrics import (
+    SERVE_MODEL_INFO,
+    SERVE_REGISTRY_READ,
+    SERVE_SWAP_SECONDS,
+    SERVE_SWAPS,
+)
 from services.bento.config import BentoSettings
 from services.bento.engine import Engine
 from services.bento.instruments import instrument
@@ -32,7 +37,7 @@ class ChampionWatch:
     def __init__(self, registry: Registry, engine: Engine, settings: BentoSettings) -> None:
         self._registry, self._engine, self._settings = registry, engine, settings
         self._bounds = Bounds(settings.probation_error_ratio, settings.probation_latency_ratio)
-        self._before: Live | None = None
+        self._before: Record | None = None
         self._failed = 0  # number of the entry that could not be taken up
         self._again, self._wait = 0.0, RETRY_SECONDS
         self._judged_again = 0.0
@@ -64,6 +69,7 @@ class ChampionWatch:
         except (WatchkeeperError, OSError) as error:
             self.problem = f"the registry cannot be read: {error}"
             return
+        instrument(SERVE_REGISTRY_READ).labels(self._registry.model).set_to_current_time()
         live = self._engine.live
         if entry and entry.number != (live.number if live else 0):
             self._take_up(entry)
@@ -86,7 +92,7 @@ class ChampionWatch:
             instrument(SERVE_SWAPS).labels(model, "failed").inc()
             LOG.error("%s; %s goes on; next try in %.0f s", self.problem, named(old), self._wait)
             return
-        self._engine.live, self._before = live, old
+        self._engine.live, self._before = live, old.record if old else None
         if old:
             instrument(SERVE_MODEL_INFO).labels(model, old.manifest.version).set(0)
         instrument(SERVE_MODEL_INFO).labels(model, live.manifest.version).set(1)
@@ -113,10 +119,8 @@ class ChampionWatch:
             return
         if datetime.now(UTC) - live.since > timedelta(seconds=self._settings.probation_seconds):
             return
-        record = Record(live.answered, live.failed, live.seconds)
-        old = self._before
-        before = Record(old.answered, old.failed, old.seconds) if old else None
-        reason = judge(record, before, self._bounds)
+        record = live.record
+        reason = judge(record, self._before, self._bounds)
         if reason is None or time.monotonic() < self._judged_again:
             return
         self._judged_again = time.monotonic() + RETRY_SECONDS

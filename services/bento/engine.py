@@ -125,10 +125,10 @@ class Engine:
                 pictures.append(decoded[1])
         if live is None or not rows:
             return None
-        outputs, embedding = predict(live, rows)
-        good = np.isfinite(outputs).reshape(len(rows), -1).all(axis=1)
-        live.answered += len(rows)
-        live.failed += int((~good).sum())
+        answer, seconds = predict(live, rows)
+        outputs, embedding = answer.outputs, answer.embedding
+        good: Any = np.isfinite(outputs).reshape(len(rows), -1).all(axis=1)
+        live.record = live.record.plus(len(rows), int((~good).sum()), seconds)
         ids = [uuid.uuid4().hex for _ in rows]
         for place, number, output, fine in zip(places, ids, outputs, good, strict=True):
             results[place] = said(live, output, number) if fine else ProblemError("model_error", BROKEN)
@@ -174,17 +174,16 @@ def decode(live: Live, payload: Payload, max_pixels: int) -> Decoded:
         instrument(SERVE_DECODE_SECONDS).labels(live.manifest.model).observe(took)
 
 
-def predict(live: Live, rows: list[Any]) -> tuple[Any, Any]:
-    """Outputs and embedding of decoded rows; where the batch fails, of each alone, NaN where it failed."""
+def predict(live: Live, rows: list[Any]) -> tuple[Answer, float]:
+    """The answer to decoded rows, NaN where it failed, and seconds of the processor."""
     instrument(SERVE_BATCH_SIZE).labels(live.manifest.model).observe(len(rows))
     started, of_processor = time.perf_counter(), time.thread_time()
     try:
         answer = live.predict(rows)
     except Exception:  # ONNX Runtime's errors have no common class
         answer = each_alone(live, rows)
-    live.seconds += time.thread_time() - of_processor
     instrument(SERVE_INFERENCE_SECONDS).labels(live.manifest.model).observe(time.perf_counter() - started)
-    return answer.outputs, answer.embedding
+    return answer, time.thread_time() - of_processor
 
 
 def each_alone(live: Live, rows: list[Any]) -> Answer:

@@ -13,6 +13,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.multiprocess import mark_process_dead
 
 from observability.metrics import Metric
+from services.bento.accept import lives
 
 
 @cache
@@ -28,8 +29,9 @@ def instrument(metric: Metric) -> Any:  # noqa: ANN401  # one of three classes w
     if metric.kind == "counter":
         return Counter(metric.name, metric.help, labels)
     if metric.kind == "gauge":
-        # Over the workers that live: `info` is 1 where any has it, a depth is their sum.
-        mode = "livemax" if metric.name.endswith("_info") else "livesum"
+        # Over the workers that live: `info` is 1 where any has it, a time is the oldest, a depth their sum.
+        modes = {"_info": "livemax", "_timestamp_seconds": "livemin"}
+        mode = next((modes[end] for end in modes if metric.name.endswith(end)), "livesum")
         return Gauge(metric.name, metric.help, labels, multiprocess_mode=mode)  # type: ignore[arg-type]
     return Histogram(metric.name, metric.help, labels, buckets=metric.buckets)
 
@@ -39,5 +41,5 @@ def forget_dead_workers() -> None:
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     for file in Path(folder).glob("gauge_live*_*.db") if folder else ():
         pid = file.stem.rpartition("_")[2]
-        if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+        if pid.isdecimal() and not lives(int(pid)):
             mark_process_dead(int(pid))  # type: ignore[no-untyped-call]

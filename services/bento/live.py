@@ -21,6 +21,7 @@ from services.bento.predictor import (
     as_input,
     decode,
 )
+from services.bento.probation import Record
 from services.bento.problems import ProblemError
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -40,9 +41,7 @@ class Live:
     before: str | None = None
     promoted: bool = False
     max_pixels: int = MAX_PIXELS  # of a picture; larger ones are refused
-    answered: int = field(default=0, init=False)
-    failed: int = field(default=0, init=False)
-    seconds: float = field(default=0.0, init=False)
+    record: Record = field(default=Record(0, 0, 0.0), init=False)  # replaced whole: another thread reads it
 
     def decode(self, payload: Payload, max_pixels: int) -> tuple[Any, Picture | None]:
         """An input's row of the batch, and the picture where it is one.

@@ -25,6 +25,10 @@ class Record:
     failed: int
     seconds: float
 
+    def plus(self, answered: int, failed: int, seconds: float) -> "Record":
+        """With a batch more."""
+        return Record(self.answered + answered, self.failed + failed, self.seconds + seconds)
+
 
 def judge(champion: Record, before: Record | None, bounds: Bounds) -> str | None:
     """Why the champion goes, or None.

@@ -18,27 +18,26 @@ pytestmark = pytest.mark.timeout(600)
 STEPS = ["dataset", "train", "gate", "package", "report"]
 
 
-def retrain(settings: Settings, last: str) -> "subprocess.CompletedProcess[str]":
-    """A retraining in a process of its own."""
+def retrain(settings: Settings, prefect_url: str, last: str) -> "subprocess.CompletedProcess[str]":
+    """A retraining in a process of its own, whose artifacts go to the tests' server."""
     command = [sys.executable, "-m", "tests.faults.killed_retrain", last]
-    return subprocess.run(
-        command, env=environment_of(settings), capture_output=True, text=True, timeout=300, check=False
-    )
+    environment = environment_of(settings, PREFECT_API_URL=prefect_url)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
-def test_killed_after_each_step_it_goes_on_and_ends_once(tmp_path: Path) -> None:
+def test_killed_after_each_step_it_goes_on_and_ends_once(tmp_path: Path, prefect_url: str) -> None:
     draw(tmp_path / "source", 840)
     settings = settings_of(tmp_path / "home")
     run_table(settings, shipped("garments.articles"), tmp_path / "source")
     registry = Registry(open_store(settings.registry), "garments")
     champions = []
     for step in STEPS:
-        done = retrain(settings, step)
+        done = retrain(settings, prefect_url, step)
         assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
         assert done.stdout.split()[-1] == step
         champion = registry.champion()
         champions.append(champion.version if champion else None)
-    done = retrain(settings, "")
+    done = retrain(settings, prefect_url, "")
     assert done.returncode == 0, done.stderr[-2000:]
 
     (version,) = registry.versions()

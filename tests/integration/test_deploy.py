@@ -80,6 +80,7 @@ def test_every_flow_has_its_deployments(checkout: Checkout) -> None:
         "retrain-garments": "garments",
         "retrain-hm": "hm",
         "maintain": None,
+        "score-garments": None,
     }
     assert {each["work_pool_name"] for each in found.values()} == {"watchkeeper"}
     assert {each["global_concurrency_limit"]["limit"] for each in found.values()} == {1}

@@ -25,6 +25,7 @@ from flows.retrain.report import Outcome
 from flows.retrain.runs import Run, record, recorded
 from services.bento.gate import load_policy
 from services.bento.manifest import read_manifest
+from services.bento.package import tag_of
 from tests.drawn import CLASSES, draw, drawn
 from tests.factories import run_table, settings_of, shipped, table_of, wait_until
 
@@ -98,9 +99,10 @@ def test_a_version_is_one_onnx_file_its_manifest_reference_and_card(home: Settin
 
 def test_a_promotion_ends_with_a_bento_whose_tag_is_in_the_ledger(home: Settings, first: Outcome) -> None:
     flow = Retraining("garments", "garments", None, 0)
-    assert first.bento == f"garments-service:{first.version.lower()}"
+    assert first.bento == tag_of(flow.registry.manifest(first.version))
+    assert first.bento.startswith(f"garments-service:{first.version.lower()}-")
     assert {"bento": first.bento} in [entry.detail for entry in flow.registry.history()]
-    bento = home.home / "bento" / "bentos" / "garments-service" / first.version.lower()
+    bento = home.home / "bento" / "bentos" / first.bento.replace(":", "/")
     assert (bento / "bento.yaml").exists()
     assert flow.package(first.version) == first.bento  # again: the same
 

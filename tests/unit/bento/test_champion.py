@@ -16,6 +16,7 @@ from services.bento.config import BentoSettings
 from services.bento.engine import Engine
 from services.bento.ledger import Event
 from services.bento.live import Live
+from services.bento.probation import Record
 from services.bento.registry import Registry
 from services.bento.store import LocalStore
 from tests.factories import wait_until
@@ -78,7 +79,7 @@ class Worker:
         return cast(Live, self.engine.live)
 
     def answers(self, answered: int, failed: int = 0, seconds: float = 1.0) -> None:
-        self.live.answered, self.live.failed, self.live.seconds = answered, failed, seconds
+        self.live.record = Record(answered, failed, seconds)
 
 
 def swaps(outcome: str) -> float:

@@ -197,7 +197,7 @@ def test_a_batch_of_nothing_but_poison_asks_the_model_nothing(version: Version) 
         assert codes(await followed.ask([b"garbage"] * 3)) == ["bad_image"] * 3
 
     assert run(live, scene).batches == []
-    assert live.answered == 0
+    assert live.record.answered == 0
 
 
 def test_an_input_without_finite_numbers_fails_alone(version: Version) -> None:
@@ -213,7 +213,7 @@ def test_an_input_without_finite_numbers_fails_alone(version: Version) -> None:
     assert batch.payloads == [picture(10), picture(20)], "what was not answered is not logged"
     assert len(batch.rows) == len(batch.outputs) == len(batch.pictures) == len(batch.embedding) == 2
     assert np.isfinite(batch.outputs).all()
-    assert (live.answered, live.failed) == (4, 1)
+    assert (live.record.answered, live.record.failed) == (4, 1)
 
 
 def test_where_a_batch_fails_each_input_is_asked_alone(
@@ -236,7 +236,7 @@ def test_where_a_batch_fails_each_input_is_asked_alone(
 
     followed = run(live, scene)
     assert np.isfinite(followed.batches[0].embedding).all()
-    assert (live.answered, live.failed) == (4, 1)
+    assert (live.record.answered, live.record.failed) == (4, 1)
 
 
 def test_a_regression_answers_rows_and_each_fails_alone(version: Version) -> None:
@@ -287,7 +287,7 @@ def test_who_has_gone_is_not_answered(version: Version) -> None:
         assert len(followed.engine._lane) == 0
 
     assert run(live, scene).sizes == [3]
-    assert live.answered == 4
+    assert live.record.answered == 4
 
 
 def test_a_batch_that_has_gone_whole_disturbs_nothing(version: Version) -> None:

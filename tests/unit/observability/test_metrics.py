@@ -14,7 +14,7 @@ from observability.metrics import ETL_RUNS, ETL_STEP_SECONDS, METRICS, RETRAIN_S
 UNIT: dict[str, str | tuple[str, ...]] = {
     "counter": "_total",
     "timing": "_seconds",
-    "gauge": ("_ratio", "_articles", "_info", "_depth"),
+    "gauge": ("_ratio", "_articles", "_info", "_depth", "_timestamp_seconds"),
     "histogram": ("_seconds", "_ratio", "_size"),
 }
 
