@@ -35,9 +35,9 @@ NEXT = """\
 [bold]task model:history[/], [bold]task model:show[/]
     which model answers, since when and why
 [bold]task serve[/]
-    have the champion answer on http://127.0.0.1:3000, where its page shows how
+    the champion over HTTP; http://127.0.0.1:3000 shows how
 [bold]task etl -- --dataset serving[/]
-    bring the prediction log into the lake: serving.predictions and serving.feedback
+    the prediction log and the feedback into the lake
 [bold]task ui[/]
     see the runs with their logs and artifacts in Prefect's own page
 [bold]task etl -- --dataset hm --source FOLDER[/]

@@ -167,6 +167,14 @@ def test_a_worse_model_is_not_promoted_and_is_in_the_ledger(first: Outcome) -> N
     assert worse.champion == first.version
 
 
+def test_a_champion_of_another_picture_size_meets_the_same_rows(first: Outcome) -> None:
+    larger = WEAK.model_copy(update={"height": 40, "width": 30})
+    outcome = retrained(larger, "garments", seed=4)
+    assert outcome.verdict == "reject", outcome.reasons
+    assert outcome.scores["f1_champion"] == pytest.approx(first.scores["f1_challenger"])
+    assert outcome.articles == first.articles
+
+
 def test_a_first_model_that_knows_nothing_is_not_promoted() -> None:
     useless = retrained(WEAK, "useless")
     assert (useless.verdict, useless.champion) == ("reject", None)
