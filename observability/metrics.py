@@ -160,7 +160,7 @@ SERVE_PREDICTIONS = _served("predictions_total", "counter", "Answers by label.",
 SERVE_REJECTED = _served(
     "rejected_total", "counter", "Requests that got a problem, by its code.", {"reason": REJECTIONS}
 )
-SERVE_QUEUE = _served("queue_depth", "gauge", "Inputs that wait for the model.", {})
+SERVE_QUEUE = _served("queue_depth", "gauge", "Inputs that are waiting or in the model.", {})
 SERVE_LOG_ROWS = _served(
     "log_rows_total",
     "counter",
@@ -170,8 +170,8 @@ SERVE_LOG_ROWS = _served(
 SERVE_SHADOW = _served(
     "shadow_total",
     "counter",
-    "Answers of the shadow version: as the champion's, other, or none as it failed.",
-    {**MODEL, "outcome": ("same", "other", "failed")},
+    "Answers of the shadow version: as the champion's, other, none as it failed, or dropped as it is slow.",
+    {**MODEL, "outcome": ("same", "other", "failed", "dropped")},
 )
 
 SCORE_RUNS = Metric(

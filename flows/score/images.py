@@ -96,7 +96,7 @@ def land_images(source: Source, known: Sources, model_version: str, replay: bool
 
 def is_scored(entry: Entry | None, mark: Mark) -> bool:
     """Whether the table holds just this score."""
-    return entry is not None and entry.version == str(mark)
+    return entry is not None and bool(entry.sha256) and entry.version == str(mark)
 
 
 def touched_only(source: Source, known: Sources, marks: dict[str, Mark]) -> set[str]:

@@ -19,8 +19,11 @@ JSON = "application/json"
 MULTIPART = "multipart/form-data"
 MOST = 64
 """Inputs of one batch."""
-HELD_BYTES = 64 << 20
-"""Bytes of unfinished bodies that a worker holds for all its clients together."""
+HELD_BODIES = 6
+"""Bodies of the largest size whose bytes a worker holds at once, unfinished, for all its clients together."""
+SMALL_BYTES = 1 << 20
+"""A body up to this size is taken whatever others hold: who holds much is refused, not who comes last."""
+MOST_BRACKETS = 1000
 MOST_HEADER = 8 << 10
 
 
@@ -59,7 +62,7 @@ class Bodies:
                     chunks.append(chunk)
                     if size > self.limit:
                         raise self._too_large()
-                    if self._held > HELD_BYTES:
+                    if size > SMALL_BYTES and self._held > HELD_BODIES * self.limit:
                         raise ProblemError("overloaded", "too many bodies are on their way; try again")
         except TimeoutError:
             raise ProblemError("body_timeout", f"the body did not arrive within {self.seconds:g} s") from None
@@ -167,6 +170,8 @@ def from_base64(text: str) -> bytes:
 
 def parse_json(body: bytes) -> Any:  # noqa: ANN401
     """What JSON says; NaN and Infinity are not JSON."""
+    if body.count(b"[") + body.count(b"{") > MOST_BRACKETS:
+        raise ProblemError("bad_json", "the body has more lists and objects than any request needs")
     try:
         return json.loads(body, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:

@@ -37,7 +37,6 @@ class ChampionWatch:
     def __init__(self, registry: Registry, engine: Engine, settings: BentoSettings) -> None:
         self._registry, self._engine, self._settings = registry, engine, settings
         self._bounds = Bounds(settings.probation_error_ratio, settings.probation_latency_ratio)
-        self._before: Record | None = None
         self._failed = 0  # number of the entry that could not be taken up
         self._again, self._wait = 0.0, RETRY_SECONDS
         self._judged_again = 0.0
@@ -92,7 +91,7 @@ class ChampionWatch:
             instrument(SERVE_SWAPS).labels(model, "failed").inc()
             LOG.error("%s; %s goes on; next try in %.0f s", self.problem, named(old), self._wait)
             return
-        self._engine.live, self._before = live, old.record if old else None
+        self._engine.live, self._engine.before = live, old
         if old:
             instrument(SERVE_MODEL_INFO).labels(model, old.manifest.version).set(0)
         instrument(SERVE_MODEL_INFO).labels(model, live.manifest.version).set(1)
@@ -107,7 +106,7 @@ class ChampionWatch:
             folder,
             read_manifest(folder),
             entry.when,
-            self._settings.serve_megapixels * 1_000_000,
+            self._settings.max_pixels,
             number=entry.number,
             before=entry.before,
             promoted=entry.event == "promoted",
@@ -118,9 +117,10 @@ class ChampionWatch:
         if not live.promoted or live.before is None:
             return
         if datetime.now(UTC) - live.since > timedelta(seconds=self._settings.probation_seconds):
+            live.promoted, self._engine.before = False, None
             return
-        record = live.record
-        reason = judge(record, self._before, self._bounds)
+        record, before = live.record, self._engine.before
+        reason = judge(record, before.record if before else None, self._bounds)
         if reason is None or time.monotonic() < self._judged_again:
             return
         self._judged_again = time.monotonic() + RETRY_SECONDS
@@ -130,7 +130,7 @@ class ChampionWatch:
                 live.before,
                 expected=version,
                 reason=f"on probation {reason}",
-                verdict={"answered": record.answered, "failed": record.failed, "seconds": record.seconds},
+                verdict={"answered": record.answered, "failed": record.failed, "costs": costs_of(record)},
             )
         except OvertakenError:  # another worker, or somebody, was first
             live.promoted = False
@@ -141,6 +141,11 @@ class ChampionWatch:
         instrument(SERVE_SWAPS).labels(self._registry.model, "rolled_back").inc()
         LOG.error("%s was rolled back to %s: on probation %s", version, live.before, reason)
         self.look()
+
+
+def costs_of(record: Record) -> dict[str, float]:
+    """Milliseconds of the processor an input, by the size of the batch."""
+    return {str(size): round(1000 * spent / inputs, 4) for size, (inputs, spent) in record.costs.items()}
 
 
 def named(live: Live | None) -> str:

@@ -32,7 +32,7 @@ class BentoSettings(ObservabilitySettings):
         default=None, description="Bearer token that guards everything but /livez and /readyz."
     )
     serve_queue: int = Field(
-        default=24, ge=1, description="Requests that a worker holds at once; more are answered with 429."
+        default=24, ge=1, description="Inputs that a worker holds at once; more are answered with 429."
     )
     serve_batch: int = Field(default=8, ge=1, description="Inputs that a worker gives the model at once.")
     serve_body_mb: int = Field(default=10, ge=1, description="Largest request body, in MiB.")
@@ -66,6 +66,11 @@ class BentoSettings(ObservabilitySettings):
     shadow_share: float = Field(
         default=0.1, gt=0, le=1, description="Share of the requests that the shadow version sees."
     )
+
+    @property
+    def max_pixels(self) -> int:
+        """Of a picture in a request."""
+        return self.serve_megapixels * 1_000_000
 
     @cached_property
     def registry(self) -> Path:

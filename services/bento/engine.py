@@ -18,7 +18,6 @@ from observability.metrics import (
     SERVE_BATCH_SIZE,
     SERVE_DECODE_SECONDS,
     SERVE_INFERENCE_SECONDS,
-    SERVE_QUEUE,
 )
 from services.bento.instruments import instrument
 from services.bento.lane import Lane
@@ -34,7 +33,7 @@ LARGE = 2_000_000
 
 
 Decoded = tuple[Any, Picture | None]
-Result = Response | Decoded | ProblemError | None
+Result = Response | ProblemError | None
 
 
 @dataclass
@@ -70,6 +69,7 @@ class Engine:
 
     def __init__(self, batch: int, large: int, after: Callable[[Answered], None]) -> None:
         self.live: Live | None = None
+        self.before: Live | None = None
         self._most_large, self._after = large, after
         self._loop = asyncio.get_running_loop()
         self._lane: Lane[Waiting] = Lane("inference", batch, self._work)
@@ -81,13 +81,22 @@ class Engine:
         self._lane.put(Waiting(payload, future))
         return future
 
+    @property
+    def waiting(self) -> int:
+        """Inputs that wait for the model, those whose senders have gone too."""
+        return len(self._lane)
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long the batch of now has been in work."""
+        return self._lane.busy_seconds
+
     def close(self) -> None:
         """Answer what waits, and end the threads."""
         self._large.close()
         self._lane.close()
 
     def _work(self, batch: list[Waiting]) -> None:
-        instrument(SERVE_QUEUE).set(len(self._lane))
         answered = None
         results: list[Result] = [ProblemError("model_error", BROKEN) for _ in batch]
         try:
@@ -118,17 +127,20 @@ class Engine:
         live = self.live
         places, rows, pictures = [], [], []
         for place, item in enumerate(batch):
-            results[place] = decoded = self._decoded(live, item)
+            decoded = self._decoded(live, item)
             if isinstance(decoded, tuple):
                 places.append(place)
                 rows.append(decoded[0])
                 pictures.append(decoded[1])
+            else:
+                results[place] = decoded
         if live is None or not rows:
             return None
         answer, seconds = predict(live, rows)
         outputs, embedding = answer.outputs, answer.embedding
         good: Any = np.isfinite(outputs).reshape(len(rows), -1).all(axis=1)
-        live.record = live.record.plus(len(rows), int((~good).sum()), seconds)
+        failed = [row for row, fine in zip(rows, good, strict=True) if not fine]
+        live.record = live.record.plus(len(rows), self._to_blame(live, failed), seconds)
         ids = [uuid.uuid4().hex for _ in rows]
         for place, number, output, fine in zip(places, ids, outputs, good, strict=True):
             results[place] = said(live, output, number) if fine else ProblemError("model_error", BROKEN)
@@ -144,6 +156,14 @@ class Engine:
             outputs[kept],
             None if embedding is None else embedding[kept],
         )
+
+    def _to_blame(self, live: Live, rows: list[Any]) -> int:
+        """How many failed rows are the version's fault: what the champion before cannot answer is not."""
+        before = self.before
+        if not rows or before is None or before.manifest.input != live.manifest.input:
+            return len(rows)
+        answered = each_alone(before, rows).outputs.reshape(len(rows), -1)
+        return int(np.isfinite(answered).all(axis=1).sum())
 
     def _decoded(self, live: Live | None, item: Waiting) -> Decoded | ProblemError | None:
         """An input's row; None where nobody waits any more, or it goes through the other lane."""

@@ -203,6 +203,6 @@ class Front:
 
 def health(path: str, serving: Serving) -> Response:
     """Whether this worker lives, or can answer; and why not."""
-    reason = None if path == "/livez" else serving.not_ready
+    reason = serving.stuck if path == "/livez" else serving.not_ready
     said = {"status": "not ready" if reason else "ok", "reason": reason}
     return json_response(said, 503 if reason else 200)

@@ -31,6 +31,7 @@ class LandingLog:
 
     def __init__(self, folder: Path, rows: int, seconds: float) -> None:
         self._folder, self._rows, self._seconds = folder, rows, seconds
+        self._counter = instrument(SERVE_LOG_ROWS)  # here, as two threads must not make it at once
         self._parts: deque[tuple[int, Callable[[], pa.Table]]] = deque()
         self._held = 0
         self._files = 0
@@ -40,16 +41,17 @@ class LandingLog:
         self._thread = threading.Thread(target=self._run, name=f"log-{folder.name}", daemon=True)
         self._thread.start()
 
-    def offer(self, rows: int, table: "Callable[[], pa.Table]") -> None:
+    def offer(self, rows: int, table: "Callable[[], pa.Table]") -> bool:
         """Take rows that `table` makes later, or drop and count them where memory holds too many."""
         with self._wake:
             if self._held + rows > HELD * self._rows:
-                instrument(SERVE_LOG_ROWS).labels("dropped").inc(rows)
-                return
+                self._counter.labels("dropped").inc(rows)
+                return False
             self._parts.append((rows, table))
             self._held += rows
             if self._held >= self._rows:
                 self._wake.notify()
+        return True
 
     def close(self) -> None:
         """Write what is held."""
@@ -59,7 +61,7 @@ class LandingLog:
         self._thread.join(30)
 
     def _run(self) -> None:
-        while not self._closed:
+        while not self._closed or self._parts:
             with self._wake:
                 self._wake.wait_for(lambda: self._closed or self._held >= self._rows, self._seconds)
             while self._parts:
@@ -84,7 +86,7 @@ class LandingLog:
             if not self._refused:
                 LOG.error("%s cannot be written: %s; its rows are dropped and counted", self._folder, error)
             self._refused = True
-        instrument(SERVE_LOG_ROWS).labels(outcome).inc(rows)
+        self._counter.labels(outcome).inc(rows)
         with self._wake:
             self._held -= rows
 

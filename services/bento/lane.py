@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -18,11 +19,18 @@ class Lane(Generic[T]):
         self._queue: deque[T] = deque()
         self._wake = threading.Condition()
         self._closed = False
+        self._since: float | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def __len__(self) -> int:
         return len(self._queue)
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long the items of now have been in work; 0 where none are."""
+        since = self._since
+        return time.monotonic() - since if since else 0.0
 
     def put(self, item: T) -> None:
         """Queue an item."""
@@ -44,7 +52,9 @@ class Lane(Generic[T]):
                 if not self._queue:
                     return
                 items = [self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))]
+            self._since = time.monotonic()
             try:
                 self._work(items)
             except Exception:
                 LOG.exception("%s: %d items failed", self._thread.name, len(items))
+            self._since = None

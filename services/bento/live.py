@@ -41,7 +41,7 @@ class Live:
     before: str | None = None
     promoted: bool = False
     max_pixels: int = MAX_PIXELS  # of a picture; larger ones are refused
-    record: Record = field(default=Record(0, 0, 0.0), init=False)  # replaced whole: another thread reads it
+    record: Record = field(default=Record(), init=False)  # replaced whole: another thread reads it
 
     def decode(self, payload: Payload, max_pixels: int) -> tuple[Any, Picture | None]:
         """An input's row of the batch, and the picture where it is one.
@@ -87,8 +87,11 @@ class Live:
         """
         row, _ = self.decode(self.example(), MAX_PIXELS)
         for size in WARM_SIZES:
-            if not np.isfinite(self.predict([row] * size).outputs).all():
-                raise ManifestError(f"version {self.manifest.version} does not answer with finite numbers")
+            outputs = self.predict([row] * size).outputs
+            if len(outputs) != size or not np.isfinite(outputs).all():
+                raise ManifestError(
+                    f"version {self.manifest.version} does not answer each row with finite numbers"
+                )
 
 
 def row_of(row: Row, features: list[str]) -> list[float]:

@@ -62,7 +62,7 @@ class Watchkeeper:
         serving = Serving(settings, None if settings.model else packaged_model())
         await serving.start()
         await warm(serving)
-        serving.started = True
+        serving.open()
         RUNNING.append(serving)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]

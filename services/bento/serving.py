@@ -17,6 +17,7 @@ from observability.metrics import (
     SERVE_CONFIDENCE_RATIO,
     SERVE_MODEL_INFO,
     SERVE_PREDICTIONS,
+    SERVE_QUEUE,
     SERVE_SHADOW,
 )
 from services.bento.bodies import Bodies
@@ -25,15 +26,19 @@ from services.bento.config import BentoSettings
 from services.bento.engine import Answered, Engine
 from services.bento.instruments import forget_dead_workers, instrument
 from services.bento.landing_log import LandingLog
+from services.bento.lane import Lane
 from services.bento.live import Live, Payload, load
 from services.bento.manifest import read_manifest
 from services.bento.predictor import descriptors
+from services.bento.probation import Record
 from services.bento.problems import ProblemError
 from services.bento.registry import Registry
 from services.bento.store import open_store
 from services.bento.verify import verify
 
 LOG = logging.getLogger("watchkeeper.serve")
+MOST_SHADOWS = 4
+"""Batches that wait for the shadow version; more are dropped."""
 M_MMAP_THRESHOLD, MMAP_BYTES = -3, 1 << 20  # mallopt(3)
 REQUEST_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -57,13 +62,14 @@ class Serving:
         forget_dead_workers()
         self.settings = settings
         self.bodies = Bodies(settings.serve_body_mb << 20, settings.serve_timeout_seconds)
+        self._shadows: Lane[Answered] = Lane("shadow", 1, self._ask_shadow)
         self.inside = 0
         landing = settings.landing / "serving"
         sizes = (settings.serve_log_rows, settings.serve_log_seconds)
         self._log = LandingLog(landing / "predictions", *sizes)
         self._feedback = LandingLog(landing / "feedback", *sizes)
         self._shadow: Live | None = None
-        self.started = False
+        self._started = False
         self.engine = Engine(settings.serve_batch, max(1, settings.serve_queue // 4), self._after)
         self._watch: ChampionWatch | None = None
         if packaged is None:
@@ -79,18 +85,33 @@ class Serving:
         if self._watch:
             await asyncio.to_thread(self._watch.start)
 
+    def open(self) -> None:
+        """What comes from now on is traffic: what came before, the example, is in no log and no record."""
+        if self.engine.live:
+            self.engine.live.record = Record()
+        self._started = True
+
     async def stop(self) -> None:
         """Answer what waits, write the logs, end every thread."""
-        for part in (self._watch, self.engine, self._log, self._feedback):
+        for part in (self._watch, self.engine, self._shadows, self._log, self._feedback):
             if part:
                 await asyncio.to_thread(part.close)
 
     @property
     def not_ready(self) -> str | None:
         """Why no input can be answered, or None."""
+        if self.stuck:
+            return self.stuck
         if self.engine.live is None:
             return self._watch.problem if self._watch else "no version is loaded"
         return None
+
+    @property
+    def stuck(self) -> str | None:
+        """Whether the model has been at one batch for longer than anybody waits."""
+        seconds = self.engine.busy_seconds
+        patience = 2 * self.settings.serve_timeout_seconds
+        return f"a batch is in work for {seconds:.0f} s" if seconds > patience else None
 
     async def answer(self, payloads: list[Payload]) -> list[dict[str, Any] | ProblemError]:
         """Answer inputs, each with its answer or its problem. A long list goes in turns, others between them.
@@ -111,17 +132,20 @@ class Serving:
 
     async def _turn(self, payloads: list[Payload]) -> list[dict[str, Any] | ProblemError]:
         self.inside += len(payloads)
+        instrument(SERVE_QUEUE).set(self.inside)
         try:
             return await asyncio.gather(  # type: ignore[return-value]
                 *(self.engine.submit(payload) for payload in payloads), return_exceptions=True
             )
         finally:
             self.inside -= len(payloads)
+            instrument(SERVE_QUEUE).set(self.inside)
 
     def refuse_when_full(self) -> None:
         """Say that the queue is full, before anything of a request is read."""
-        if self.inside >= self.settings.serve_queue:
-            raise ProblemError("busy", f"{self.inside} inputs wait already; try again")
+        waiting = max(self.inside, self.engine.waiting)
+        if waiting >= self.settings.serve_queue:
+            raise ProblemError("busy", f"{waiting} inputs wait already; try again")
 
     def feedback(self, said: object) -> None:
         """Keep the label of an earlier answer.
@@ -146,7 +170,8 @@ class Serving:
 
             return feedback_rows([(request_id, when, label)])
 
-        self._feedback.offer(1, table)
+        if not self._feedback.offer(1, table):
+            raise ProblemError("overloaded", "feedback cannot be kept now; try again")
 
     def _load_shadow(self, registry: Registry) -> None:
         version = self.settings.shadow_version
@@ -154,7 +179,7 @@ class Serving:
             return
         try:
             folder = registry.fetch(version, tables=False)
-            self._shadow = load(folder, read_manifest(folder), datetime.now(UTC), self._max_pixels)
+            self._shadow = load(folder, read_manifest(folder), datetime.now(UTC), self.settings.max_pixels)
         except (WatchkeeperError, OSError) as error:
             LOG.error("shadow version %s is not served: %s", version, error)
             instrument(SERVE_SHADOW).labels(registry.model, "failed").inc()
@@ -163,22 +188,21 @@ class Serving:
         """Serve the version that the Bento carries, for ever."""
         manifest = read_manifest(folder)
         verify(folder, manifest, tables=False)
-        self.engine.live = load(folder, manifest, manifest.created, self._max_pixels)
+        self.engine.live = load(folder, manifest, manifest.created, self.settings.max_pixels)
         instrument(SERVE_MODEL_INFO).labels(manifest.model, manifest.version).set(1)
-
-    @property
-    def _max_pixels(self) -> int:
-        return self.settings.serve_megapixels * 1_000_000
 
     def _after(self, answered: Answered) -> None:
         """What follows answers, when they are on their way: their metrics, the log and the shadow."""
-        if not self.started:  # the example
+        if not self._started:  # the example
             return
         self._count(answered)
         self._keep(answered, answered.live, answered.outputs, answered.embedding, shadow=False)
         # Not secret: which requests the shadow sees.
         if self._shadow and random.random() < self.settings.shadow_share:  # noqa: S311
-            self._ask_shadow(self._shadow, answered)
+            if len(self._shadows) < MOST_SHADOWS:
+                self._shadows.put(answered)
+            else:
+                instrument(SERVE_SHADOW).labels(self._shadow.manifest.model, "dropped").inc(len(answered.ids))
 
     @staticmethod
     def _count(answered: Answered) -> None:
@@ -190,7 +214,10 @@ class Serving:
                 confidence.observe(float(output[best]))
                 instrument(SERVE_PREDICTIONS).labels(manifest.model, manifest.classes[best]).inc()
 
-    def _ask_shadow(self, shadow: Live, answered: Answered) -> None:
+    def _ask_shadow(self, batches: list[Answered]) -> None:
+        """In a lane of its own: a shadow holds nobody up."""
+        (answered,), shadow = batches, self._shadow
+        assert shadow  # who fills the lane has looked
         counter, model = instrument(SERVE_SHADOW), shadow.manifest.model
         try:
             same_input = shadow.manifest.input == answered.live.manifest.input
@@ -202,14 +229,15 @@ class Serving:
             answer = shadow.predict(rows)
             if not np.isfinite(answer.outputs).all():
                 raise ValueError("not finite")
-        except Exception as error:  # a shadow disturbs nobody
+        except Exception as error:
             counter.labels(model, "failed").inc(len(answered.ids))
             LOG.warning("shadow version %s did not answer: %s", shadow.manifest.version, error)
             return
         if shadow.manifest.classes:
-            agree = answer.outputs.argmax(axis=1) == answered.outputs.argmax(axis=1)
-            counter.labels(model, "same").inc(int(agree.sum()))
-            counter.labels(model, "other").inc(int((~agree).sum()))
+            labels, said = labels_of(shadow, answer.outputs), labels_of(answered.live, answered.outputs)
+            same = sum(ours == theirs for ours, theirs in zip(labels, said, strict=True))
+            counter.labels(model, "same").inc(same)
+            counter.labels(model, "other").inc(len(labels) - same)
         self._keep(answered, shadow, answer.outputs, answer.embedding, shadow=True)
 
     def _keep(self, answered: Answered, live: Live, outputs: Any, embedding: Any, *, shadow: bool) -> None:  # noqa: ANN401
@@ -223,3 +251,9 @@ class Serving:
             return log_rows(who, manifest.classes, ids, when, outputs, embedding, looks, shadow=shadow)
 
         self._log.offer(len(ids), table)
+
+
+def labels_of(live: Live, outputs: Any) -> list[str]:  # noqa: ANN401  # an array
+    """The label of each row; none of a regression."""
+    classes = live.manifest.classes
+    return [classes[number] for number in outputs.argmax(axis=1)] if classes else []

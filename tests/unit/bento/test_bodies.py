@@ -216,7 +216,8 @@ def test_a_body_that_does_not_arrive_is_not_waited_for() -> None:
 
 
 def test_all_bodies_together_have_a_bound_and_give_their_share_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "HELD_BYTES", 150)
+    monkeypatch.setattr(bodies, "HELD_BODIES", 150 / LIMIT)
+    monkeypatch.setattr(bodies, "SMALL_BYTES", 40)
     reader = Bodies(LIMIT, 5)
 
     async def two_at_once() -> bytes:
@@ -233,6 +234,8 @@ def test_all_bodies_together_have_a_bound_and_give_their_share_back(monkeypatch:
         with pytest.raises(ProblemError) as caught:
             await reader.read(request("image/jpeg", [b"b" * 80]))
         assert caught.value.code == "overloaded"
+        small = b"s" * 40
+        assert await reader.read(request("image/jpeg", [small])) == small, "who holds little is not refused"
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
         return await reader.read(request("image/jpeg", [b"c" * 80]))

@@ -65,7 +65,7 @@ class Place:
 
 class Worker:
     def __init__(self, place: Place, settings: BentoSettings) -> None:
-        self.engine = SimpleNamespace(live=None)
+        self.engine = SimpleNamespace(live=None, before=None)
         self.watch = ChampionWatch(place.open(), cast(Engine, self.engine), settings)
 
     def look(self, times: int = 1) -> str | None:
@@ -79,7 +79,7 @@ class Worker:
         return cast(Live, self.engine.live)
 
     def answers(self, answered: int, failed: int = 0, seconds: float = 1.0) -> None:
-        self.live.record = Record(answered, failed, seconds)
+        self.live.record = Record(answered, failed, {1: (answered, seconds)})
 
 
 def swaps(outcome: str) -> float:
@@ -243,7 +243,7 @@ def test_a_store_that_fails_leaves_what_answers(place: Place, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("answered", "failed", "seconds", "why"),
     [
-        (100, 6, 1.0, "6.0% of 100 answers failed"),
+        (100, 20, 1.0, "20.0% of 100 answers failed"),
         (100, 0, 2.5, "an input takes 2.5 times as long"),
     ],
 )
@@ -261,7 +261,8 @@ def test_a_champion_on_probation_that_breaks_a_bound_is_rolled_back(
     assert place.events() == [("promoted", "a"), ("promoted", "b"), ("rolled_back", "a")]
     last = place.registry.history()[-1]
     assert last.reason.startswith(f"on probation {why}")
-    assert last.verdict == {"answered": answered, "failed": failed, "seconds": seconds}
+    costs = {"1": 1000 * seconds / answered}
+    assert last.verdict == {"answered": answered, "failed": failed, "costs": costs}
     assert swaps("rolled_back") - rolled_back == 1
     worker.answers(1000, 1000, 100.0)  # who was rolled back to is on no probation
     assert worker.look(3) == "a"

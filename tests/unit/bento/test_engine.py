@@ -473,7 +473,7 @@ def test_a_version_that_answers_no_finite_numbers_is_not_loaded(tmp_path: Path) 
     model = nan_when_bright()
     model.graph.initializer[-1].CopyFrom(numpy_helper.from_array(np.array([0.1], np.float32), "bound"))
     folder = write_version(tmp_path / "dark", onnx_model=model, version="dark")
-    with pytest.raises(ManifestError, match="version dark does not answer with finite numbers"):
+    with pytest.raises(ManifestError, match="version dark does not answer each row with finite numbers"):
         load(folder, read_manifest(folder), NOW, MAX_PIXELS)
 
 
