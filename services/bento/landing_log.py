@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from observability.metrics import SERVE_LOG_ROWS
 from services.bento.instruments import instrument
@@ -16,8 +16,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LOG = logging.getLogger("watchkeeper.serve")
+FIRST_SECONDS = 1.0
 HELD = 10
 """Files' worth of rows that memory holds while the disk is slow; what comes then is dropped."""
+
+
+def join_tables(parts: "list[Callable[[], pa.Table]]") -> "pa.Table":
+    """One table of those that the parts make."""
+    import pyarrow as pa
+
+    return pa.concat_tables([make() for make in parts])
 
 
 class LandingLog:
@@ -27,12 +35,16 @@ class LandingLog:
         folder: where the files appear, each whole at once; the ETL brings them into the lake.
         rows: that end a file.
         seconds: after which a file is written, however short.
+        join: makes one table of what was offered; each part makes its own unless said.
     """
 
-    def __init__(self, folder: Path, rows: int, seconds: float) -> None:
+    def __init__(
+        self, folder: Path, rows: int, seconds: float, join: "Callable[[list[Any]], pa.Table] | None" = None
+    ) -> None:
         self._folder, self._rows, self._seconds = folder, rows, seconds
+        self._join = join or join_tables
         self._counter = instrument(SERVE_LOG_ROWS)  # here, as two threads must not make it at once
-        self._parts: deque[tuple[int, Callable[[], pa.Table]]] = deque()
+        self._parts: deque[tuple[int, Any]] = deque()
         self._held = 0
         self._files = 0
         self._refused = False
@@ -41,13 +53,13 @@ class LandingLog:
         self._thread = threading.Thread(target=self._run, name=f"log-{folder.name}", daemon=True)
         self._thread.start()
 
-    def offer(self, rows: int, table: "Callable[[], pa.Table]") -> bool:
-        """Take rows that `table` makes later, or drop and count them where memory holds too many."""
+    def offer(self, rows: int, part: Any) -> bool:  # noqa: ANN401  # what `join` takes
+        """Take rows of which a table is made later, or drop and count them where memory holds too many."""
         with self._wake:
             if self._held + rows > HELD * self._rows:
                 self._counter.labels("dropped").inc(rows)
                 return False
-            self._parts.append((rows, table))
+            self._parts.append((rows, part))
             self._held += rows
             if self._held >= self._rows:
                 self._wake.notify()
@@ -61,6 +73,10 @@ class LandingLog:
         self._thread.join(30)
 
     def _run(self) -> None:
+        with self._wake:
+            self._wake.wait_for(lambda: self._closed, FIRST_SECONDS)
+        import pyarrow.parquet  # noqa: F401  # now and not with the first file, amid traffic
+
         while not self._closed or self._parts:
             with self._wake:
                 self._wake.wait_for(lambda: self._closed or self._held >= self._rows, self._seconds)
@@ -79,7 +95,7 @@ class LandingLog:
                 rows += taken[-1][0]
         outcome = "written"
         try:
-            self._write([table for _, table in taken])
+            self._write(self._join([part for _, part in taken]))
             self._refused = False
         except Exception as error:  # a full disk, above all: the service answers all the same
             outcome = "dropped"
@@ -90,8 +106,7 @@ class LandingLog:
         with self._wake:
             self._held -= rows
 
-    def _write(self, tables: "list[Callable[[], pa.Table]]") -> None:
-        import pyarrow as pa
+    def _write(self, table: "pa.Table") -> None:
         import pyarrow.parquet as pq
 
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -99,7 +114,7 @@ class LandingLog:
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-{os.getpid()}-{self._files}.parquet"
         half = self._folder / f".{name}"
         try:
-            pq.write_table(pa.concat_tables([make() for make in tables]), half, compression="zstd")
+            pq.write_table(table, half, compression="zstd")
             half.rename(self._folder / name)
         finally:
             half.unlink(missing_ok=True)

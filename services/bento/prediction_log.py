@@ -60,7 +60,7 @@ def log_rows(
     model: tuple[str, str],
     classes: Sequence[str],
     ids: Sequence[str],
-    when: datetime,
+    when: datetime | Sequence[datetime],
     outputs: npt.NDArray[np.float32],
     embedding: npt.NDArray[np.float32] | None,
     looks: Sequence[dict[str, float]],
@@ -73,7 +73,7 @@ def log_rows(
         model: its name and version.
         classes: labels, in the order of the columns of `outputs`; none for a regression.
         ids: request ids; article ids in a reference.
-        when: the time of the answers.
+        when: the time of the answers, or of each.
         outputs: calibrated probabilities of shape (n, classes), or values of shape (n,).
         embedding: of shape (n, at most 32); missing numbers are null.
         looks: the descriptors of each picture; empty dicts for tabular rows.
@@ -82,7 +82,7 @@ def log_rows(
     """
     columns: dict[str, object] = {
         "request_id": list(ids),
-        "time": [when] * len(ids),
+        "time": [when] * len(ids) if isinstance(when, datetime) else list(when),
         "model": [model[0]] * len(ids),
         "model_version": [model[1]] * len(ids),
         **answers(classes, outputs),

@@ -6,6 +6,7 @@ import logging
 import random
 import re
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ class Serving:
         self.inside = 0
         landing = settings.landing / "serving"
         sizes = (settings.serve_log_rows, settings.serve_log_seconds)
-        self._log = LandingLog(landing / "predictions", *sizes)
+        self._log = LandingLog(landing / "predictions", *sizes, join=rows_of)
         self._feedback = LandingLog(landing / "feedback", *sizes)
         self._shadow: Live | None = None
         self._started = False
@@ -241,16 +242,50 @@ class Serving:
         self._keep(answered, shadow, answer.outputs, answer.embedding, shadow=True)
 
     def _keep(self, answered: Answered, live: Live, outputs: Any, embedding: Any, *, shadow: bool) -> None:  # noqa: ANN401
-        when, manifest, ids = datetime.now(UTC), live.manifest, answered.ids
         looks = [descriptors(picture) if picture else {} for picture in answered.pictures]
+        kept = Kept(live, shadow, answered.ids, datetime.now(UTC), outputs, embedding, looks)
+        self._log.offer(len(kept.ids), kept)
 
-        def table() -> Any:  # noqa: ANN401  # pyarrow has no types
-            from services.bento.prediction_log import log_rows
 
-            who = (manifest.model, manifest.version)
-            return log_rows(who, manifest.classes, ids, when, outputs, embedding, looks, shadow=shadow)
+@dataclass(frozen=True)
+class Kept:
+    """A batch for the prediction log."""
 
-        self._log.offer(len(ids), table)
+    live: Live
+    shadow: bool
+    ids: list[str]
+    when: datetime
+    outputs: Any
+    embedding: Any
+    looks: list[dict[str, float]]
+
+
+def rows_of(batches: list[Kept]) -> Any:  # noqa: ANN401  # pyarrow has no types
+    """Rows of the log, made a version at a time: a table of each batch would cost more than its answers."""
+    import pyarrow as pa
+
+    from services.bento.prediction_log import log_rows
+
+    by_version: dict[tuple[int, bool], list[Kept]] = {}
+    for batch in batches:
+        by_version.setdefault((id(batch.live), batch.shadow), []).append(batch)
+    tables = []
+    for same in by_version.values():
+        manifest = same[0].live.manifest
+        known = same[0].embedding is not None
+        tables.append(
+            log_rows(
+                (manifest.model, manifest.version),
+                manifest.classes,
+                [one for batch in same for one in batch.ids],
+                [batch.when for batch in same for _ in batch.ids],
+                np.concatenate([batch.outputs for batch in same]),
+                np.concatenate([batch.embedding for batch in same]) if known else None,
+                [look for batch in same for look in batch.looks],
+                shadow=same[0].shadow,
+            )
+        )
+    return pa.concat_tables(tables)
 
 
 def labels_of(live: Live, outputs: Any) -> list[str]:  # noqa: ANN401  # an array
