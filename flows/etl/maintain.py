@@ -32,9 +32,9 @@ from flows.etl.plan import Plan
 from flows.etl.runners.base import Runner
 from flows.etl.runners.local import LocalRunner
 from flows.etl.schema import refuse_incompatible
+from flows.etl.scores import contracts_of
 from flows.etl.sources import PROPERTY, Sources
 from flows.etl.staged import local_path
-from flows.score.contract import contracts_of
 from flows.step import flow_run_id
 
 

@@ -13,12 +13,12 @@ from rich.markup import escape
 from flows.config import Settings, load_settings
 from flows.console import out
 from flows.errors import WatchkeeperError, run_command
+from flows.etl import scores
 from flows.etl.contract import Contract, load_dataset
 from flows.etl.lake import Lake
 from flows.etl.quality import by_count
 from flows.etl.quarantine import SCHEMA, count_by_rule
 from flows.etl.sources import Sources
-from flows.score import contract as scores
 from flows.session import session
 
 

@@ -6,9 +6,11 @@ from flows.config import load_settings
 from flows.console import out
 from flows.errors import run_command
 from flows.etl.land import open_source
-from flows.score.champion import model_meant, version_of
+from flows.score.champion import version_of
 from flows.score.images import images_of
 from flows.session import session
+from services.bento.registry import Registry, model_meant
+from services.bento.store import open_store
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,8 +27,9 @@ def main() -> int:
     given = parser().parse_args()
     settings = load_settings()
     # What is wrong with the arguments is said before Prefect takes its seconds to start.
-    model = model_meant(settings, given.model)
-    version = version_of(settings, model)
+    store = open_store(settings.registry)
+    model = model_meant(store, given.model)
+    version = version_of(Registry(store, model))
     images_of(open_source(given.source))
     if given.model is None:
         out.print(f"model {model}, promoted last: version {version}", soft_wrap=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 from flows.config import Settings
 from flows.errors import WatchkeeperError
 from services.bento.manifest import ImageInput, Manifest
-from services.bento.registry import Registry, last_promoted
-from services.bento.store import Store, open_store
+from services.bento.registry import Registry
+from services.bento.store import open_store
 
 
 @dataclass(frozen=True)
@@ -19,20 +19,6 @@ class Champion:
     folder: Path
 
 
-def model_meant(settings: Settings, model: str | None) -> str:
-    """The model's name; without one, of that which was promoted last.
-
-    Raises:
-        WatchkeeperError: no model has a champion.
-    """
-    found = model or last_promoted(open_store(settings.registry))
-    if found is None:
-        raise WatchkeeperError(
-            f"no model in {settings.registry} has a champion; train one with `task retrain -- --dataset NAME`"
-        )
-    return found
-
-
 def find_champion(settings: Settings, model: str) -> Champion:
     """The champion, fetched and verified.
 
@@ -40,33 +26,19 @@ def find_champion(settings: Settings, model: str) -> Champion:
         WatchkeeperError: there is none, it does not classify pictures, or a byte of it is not as it was.
     """
     registry = Registry(open_store(settings.registry), model)
-    version = version_of(settings, model)
+    version = version_of(registry)
     return Champion(model, version, registry.fetch(version))
 
 
-def version_of(settings: Settings, model: str) -> str:
+def version_of(registry: Registry) -> str:
     """The champion's version, by its manifest alone.
 
     Raises:
         WatchkeeperError: there is none, or it does not classify pictures.
     """
-    store = open_store(settings.registry)
-    registry = Registry(store, model)
-    entry = registry.champion()
-    if entry is None or entry.version is None:
-        raise no_champion(settings, store, model)
-    refuse_other_kinds(registry.manifest(entry.version))
-    return entry.version
-
-
-def no_champion(settings: Settings, store: Store, model: str) -> WatchkeeperError:
-    """The error that says which model could be meant."""
-    known = last_promoted(store)
-    other = f", or name another: {known} was promoted last" if known else ""
-    return WatchkeeperError(
-        f"model {model} has no champion in {settings.registry}; "
-        f"train one with `task retrain -- --dataset NAME --model {model}`{other}"
-    )
+    version, _ = registry.live()
+    refuse_other_kinds(registry.manifest(version))
+    return version
 
 
 def refuse_other_kinds(manifest: Manifest) -> None:

@@ -15,14 +15,16 @@ from flows.console import OnProgress
 from flows.etl import steps as etl
 from flows.etl.flow import replanned
 from flows.etl.land import open_source
+from flows.etl.scores import contract_of
 from flows.score import steps
-from flows.score.champion import find_champion, model_meant
-from flows.score.contract import contract_of
+from flows.score.champion import find_champion
 from flows.score.plan import Scoring
 from flows.score.report import ScoreSummary, publish
 from flows.score.steps import ScoreResult
 from flows.step import flow_run_id, run_step
 from observability.metrics import SCORE_STEP_SECONDS
+from services.bento.registry import model_meant
+from services.bento.store import open_store
 
 T = TypeVar("T")
 
@@ -46,7 +48,7 @@ def score(source: str, model: str | None = None, replay: bool = False) -> ScoreS
             table is as it was.
     """
     settings = load_settings()
-    model = model_meant(settings, model)
+    model = model_meant(open_store(settings.registry), model)
     contract, summary = contract_of(model), ScoreSummary(settings, model)
     with summary.table(contract.identifier) as record:
         champion = scoring_step("champion", model, lambda _: find_champion(settings, model))

@@ -2,7 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError
 
@@ -91,15 +91,15 @@ class BentoSettings(ObservabilitySettings):
 Settings = TypeVar("Settings", bound=BentoSettings)
 
 
-def read_settings(of: type[Settings]) -> Settings:
-    """Read the settings from the environment and `.env`.
+def read_settings(of: type[Settings], **said: Any) -> Settings:  # noqa: ANN401  # the fields check them
+    """Read the settings from the environment and `.env`; `said` are a command's own values, which come first.
 
     Raises:
         WatchkeeperError: a value that a field refuses, named by its environment variable, or a `.env` that
             is not text.
     """
     try:
-        settings = of()
+        settings = of(**said)
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         name = "WATCHKEEPER_" + str(first["loc"][0]).upper()

@@ -38,7 +38,7 @@ Result = Response | ProblemError | None
 
 @dataclass
 class Waiting:
-    """An input in the queue, and who waits for its answer; `decoded` for the version of that number."""
+    """An input in the queue and who waits for it; `decoded` with the version it was decoded for."""
 
     payload: Payload
     future: "asyncio.Future[Response]"

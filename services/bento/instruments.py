@@ -5,7 +5,7 @@ before: this module is imported when the worker starts.
 """
 
 import os
-from functools import cache
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,25 @@ from prometheus_client.multiprocess import mark_process_dead
 from observability.metrics import Metric
 from services.bento.accept import lives
 
+MADE: dict[str, Any] = {}
+MAKING = threading.Lock()
 
-@cache
+
 def instrument(metric: Metric) -> Any:  # noqa: ANN401  # one of three classes without a common one
-    """The one instrument of a metric in this process.
+    """The one instrument of a metric in this process, whichever thread asks first.
 
     Raises:
         ValueError: a metric that is pushed, not pulled.
     """
+    made = MADE.get(metric.name)
+    if made is None:
+        with MAKING:
+            made = MADE.get(metric.name) or MADE.setdefault(metric.name, make(metric))
+    return made
+
+
+def make(metric: Metric) -> Counter | Gauge | Histogram:
+    """A new instrument; prometheus_client refuses a second one of the same name."""
     if not metric.pulled:
         raise ValueError(f"{metric.name} is emitted by StatsD; observability/emit.py sends it")
     labels = tuple(metric.labels)

@@ -21,13 +21,6 @@ HELD = 10
 """Files' worth of rows that memory holds while the disk is slow; what comes then is dropped."""
 
 
-def join_tables(parts: "list[Callable[[], pa.Table]]") -> "pa.Table":
-    """One table of those that the parts make."""
-    import pyarrow as pa
-
-    return pa.concat_tables([make() for make in parts])
-
-
 class LandingLog:
     """One folder of the landing zone.
 
@@ -35,15 +28,15 @@ class LandingLog:
         folder: where the files appear, each whole at once; the ETL brings them into the lake.
         rows: that end a file.
         seconds: after which a file is written, however short.
-        join: makes one table of what was offered; each part makes its own unless said.
+        join: makes one table of the parts that were offered.
     """
 
     def __init__(
-        self, folder: Path, rows: int, seconds: float, join: "Callable[[list[Any]], pa.Table] | None" = None
+        self, folder: Path, rows: int, seconds: float, join: "Callable[[list[Any]], pa.Table]"
     ) -> None:
         self._folder, self._rows, self._seconds = folder, rows, seconds
-        self._join = join or join_tables
-        self._counter = instrument(SERVE_LOG_ROWS)  # here, as two threads must not make it at once
+        self._join = join
+        self._counter = instrument(SERVE_LOG_ROWS)
         self._parts: deque[tuple[int, Any]] = deque()
         self._held = 0
         self._files = 0

@@ -180,7 +180,4 @@ def answer(live: Live | None) -> Json:
     if live and live.manifest.task == "regression":
         return record(value=NUMBER, **said)
     shares = {"type": "object", "additionalProperties": NUMBER}
-    return {
-        "type": "object",
-        "properties": {"label": TEXT, "probability": NUMBER, "probabilities": shares, **said},
-    }
+    return record(label=TEXT, probability=NUMBER, probabilities=shares, **said)

@@ -24,6 +24,8 @@ from services.bento.manifest import (
 from services.bento.store import MissingError, RegistryError, Store
 from services.bento.verify import verify
 
+TRAIN_ONE = "train one with `task retrain -- --dataset NAME`"
+
 
 class OvertakenError(RegistryError):
     """The champion is no longer the one that a decision was made against."""
@@ -138,6 +140,19 @@ class Registry:
         """
         return self._ledger.champion(at)
 
+    def live(self) -> tuple[str, Entry]:
+        """The champion's version, and the entry that made it.
+
+        Raises:
+            RegistryError: there is none.
+        """
+        entry = self.champion()
+        if entry is None or entry.champion is None:
+            known = last_promoted(self._store)
+            other = f", or name another: {known} was promoted last" if known else ""
+            raise RegistryError(f"model {self.model} has no champion in {self._store}; {TRAIN_ONE}{other}")
+        return entry.champion, entry
+
     def history(self) -> list[Entry]:
         """The whole log, oldest first."""
         return self._ledger.history()
@@ -205,6 +220,18 @@ def models(store: Store) -> list[str]:
     keys = (key.split("/") for key in store.list(""))
     found = {parts[0] for parts in keys if len(parts) > 2 and parts[1] in ("versions", "ledger")}
     return sorted(name for name in found if MODEL_NAME.fullmatch(name))
+
+
+def model_meant(store: Store, model: str | None) -> str:
+    """The model's name; without one, of that which was promoted last.
+
+    Raises:
+        RegistryError: no model has a champion.
+    """
+    found = model or last_promoted(store)
+    if found is None:
+        raise RegistryError(f"no model in {store} has a champion; {TRAIN_ONE}")
+    return found
 
 
 def last_promoted(store: Store) -> str | None:

@@ -34,6 +34,9 @@ class S3Store:
         self._client, self._bucket = client, bucket
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
 
+    def __str__(self) -> str:
+        return f"s3://{self._bucket}/{self._prefix}"
+
     def create(self, key: str, data: bytes) -> bool:
         """See `Store.create`.
 

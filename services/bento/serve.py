@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -11,48 +12,40 @@ from pydantic import SecretStr
 from observability.errors import WatchkeeperError, run_command
 from services.bento.config import BentoSettings, read_settings
 from services.bento.package import build, tag_of
-from services.bento.registry import Registry, last_promoted
+from services.bento.registry import Registry, model_meant
 from services.bento.store import open_store
 
 
-def chosen_model(settings: BentoSettings) -> str:
-    """The model that is asked for, or the one promoted last.
-
-    Raises:
-        WatchkeeperError: there is none.
-    """
-    if settings.model:
-        return settings.model
-    model = last_promoted(open_store(settings.registry))
-    if model is None:
-        raise WatchkeeperError(
-            f"no model of {settings.registry} has a champion; train one with `task retrain`"
-        )
-    print(f"model {model}, promoted last; -- --model NAME for another", file=sys.stderr)
-    return model
-
-
-def bento_of(settings: BentoSettings, model: str) -> str:
+def bento_of(settings: BentoSettings, registry: Registry) -> str:
     """Tag of the Bento of the model's champion, built where this code has not built it yet.
 
     Raises:
         WatchkeeperError: no champion, or it is damaged.
     """
-    registry = Registry(open_store(settings.registry), model)
-    champion = registry.champion()
-    if champion is None or champion.champion is None:
-        raise WatchkeeperError(
-            f"model {model} has no champion in {settings.registry}; train one with `task retrain`"
-        )
-    tag = tag_of(registry.manifest(champion.champion))
+    live, entry = registry.live()
+    tag = tag_of(registry.manifest(live))
     name, _, version = tag.partition(":")
     if not (settings.bento / "bentos" / name / version / "bento.yaml").exists():
-        build(registry.fetch(champion.champion), settings.bento)
-    print(
-        f"{tag} answers with {champion.champion}, champion since {champion.when:%Y-%m-%d %H:%M} UTC",
-        file=sys.stderr,
-    )
+        build(registry.fetch(live), settings.bento)
+    print(f"{tag} answers with {live}, champion since {entry.when:%Y-%m-%d %H:%M} UTC", file=sys.stderr)
     return tag
+
+
+def refuse_unusable_address(host: str, port: int) -> None:
+    """Stop at an address that cannot be bound, before BentoML starts processes that would all fail.
+
+    Raises:
+        WatchkeeperError: another process listens there, or the address is none of this machine.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+    except OSError as error:
+        raise WatchkeeperError(
+            f"{host} port {port}: {error.strerror}; give another with --port, or set WATCHKEEPER_SERVE_HOST"
+        ) from None
 
 
 def environment(settings: BentoSettings) -> dict[str, str]:
@@ -80,15 +73,17 @@ def main() -> NoReturn:
         "--shadow", metavar="VERSION", help="answers beside the champion; logged, never returned"
     )
     given = args.parse_args()
-    settings = read_settings(BentoSettings)
     said = {"model": given.model, "serve_port": given.port, "shadow_version": given.shadow}
-    for name, value in said.items():
-        if value is not None:
-            setattr(settings, name, value)
-    settings.model = chosen_model(settings)
-    tag = bento_of(settings, settings.model)
+    settings = read_settings(BentoSettings, **{name: v for name, v in said.items() if v is not None})
+    refuse_unusable_address(settings.serve_host, settings.serve_port)
+    store = open_store(settings.registry)
+    if settings.model is None:
+        settings.model = model_meant(store, None)
+        print(f"model {settings.model}, promoted last; -- --model NAME for another", file=sys.stderr)
+    registry = Registry(store, settings.model)
+    tag = bento_of(settings, registry)
     if settings.shadow_version:
-        Registry(open_store(settings.registry), settings.model).fetch(settings.shadow_version)
+        registry.fetch(settings.shadow_version)
     address = ["--host", settings.serve_host, "--port", str(settings.serve_port)]
     sys.stdout.flush()
     bentoml = str(Path(sys.executable).with_name("bentoml"))

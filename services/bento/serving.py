@@ -67,8 +67,8 @@ class Serving:
         self.inside = 0
         landing = settings.landing / "serving"
         sizes = (settings.serve_log_rows, settings.serve_log_seconds)
-        self._log = LandingLog(landing / "predictions", *sizes, join=rows_of)
-        self._feedback = LandingLog(landing / "feedback", *sizes)
+        self._log = LandingLog(landing / "predictions", *sizes, rows_of)
+        self._feedback = LandingLog(landing / "feedback", *sizes, told)
         self._shadow: Live | None = None
         self._started = False
         self.engine = Engine(settings.serve_batch, max(1, settings.serve_queue // 4), self._after)
@@ -164,14 +164,7 @@ class Serving:
             raise ProblemError(
                 "bad_request", f"label is none of {', '.join(classes) or 'a model without classes'}"
             )
-        when = datetime.now(UTC)
-
-        def table() -> Any:  # noqa: ANN401  # pyarrow has no types
-            from services.bento.prediction_log import feedback_rows
-
-            return feedback_rows([(request_id, when, label)])
-
-        if not self._feedback.offer(1, table):
+        if not self._feedback.offer(1, (request_id, datetime.now(UTC), label)):
             raise ProblemError("overloaded", "feedback cannot be kept now; try again")
 
     def _load_shadow(self, registry: Registry) -> None:
@@ -210,10 +203,11 @@ class Serving:
         manifest = answered.live.manifest
         if manifest.classes:
             confidence = instrument(SERVE_CONFIDENCE_RATIO).labels(manifest.model)
-            for output in answered.outputs:
-                best = int(output.argmax())
-                confidence.observe(float(output[best]))
-                instrument(SERVE_PREDICTIONS).labels(manifest.model, manifest.classes[best]).inc()
+            for label, share in zip(
+                labels_of(answered.live, answered.outputs), answered.outputs.max(axis=1), strict=True
+            ):
+                confidence.observe(float(share))
+                instrument(SERVE_PREDICTIONS).labels(manifest.model, label).inc()
 
     def _ask_shadow(self, batches: list[Answered]) -> None:
         """In a lane of its own: a shadow holds nobody up."""
@@ -286,6 +280,13 @@ def rows_of(batches: list[Kept]) -> Any:  # noqa: ANN401  # pyarrow has no types
             )
         )
     return pa.concat_tables(tables)
+
+
+def told(rows: list[tuple[str, datetime, str]]) -> Any:  # noqa: ANN401  # pyarrow has no types
+    """Rows of the feedback."""
+    from services.bento.prediction_log import feedback_rows
+
+    return feedback_rows(rows)
 
 
 def labels_of(live: Live, outputs: Any) -> list[str]:  # noqa: ANN401  # an array

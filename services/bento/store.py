@@ -52,6 +52,9 @@ class LocalStore:
         self.root = root
         self._scratch = Scratch(root)
 
+    def __str__(self) -> str:
+        return str(self.root)
+
     def create(self, key: str, data: bytes) -> bool:
         """See `Store.create`."""
         target = self._path(key)

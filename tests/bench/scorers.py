@@ -52,9 +52,9 @@ def run_ours(given: argparse.Namespace) -> int:
     """Batch scoring without Prefect, to its commit."""
     from flows.etl import steps as etl
     from flows.etl.land import open_source
+    from flows.etl.scores import contract_of
     from flows.score import steps
     from flows.score.champion import find_champion
-    from flows.score.contract import contract_of
     from flows.score.plan import Scoring
 
     settings = Settings(home=given.home, spark_cores=given.processes)

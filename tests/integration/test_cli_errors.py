@@ -1,6 +1,7 @@
 """What a command says when it cannot begin: one message, exit code 2, at once, and nothing left behind."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -199,4 +200,22 @@ def test_every_command_refuses_a_bad_setting_the_same_way(tmp_path: Path, module
     code, said = command(module, *arguments, settings=loud)
     assert code == 2
     assert said.startswith("error: setting WATCHKEEPER_SPARK_LOG_LEVEL: ")
+    assert not (tmp_path / "home").exists()
+
+
+def test_serving_on_a_port_that_is_taken_or_none(tmp_path: Path) -> None:
+    home = {"WATCHKEEPER_HOME": str(tmp_path / "home")}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, said = command("services.bento.serve", "--port", port, settings=home)
+    assert (code, said) == (
+        2,
+        f"error: 127.0.0.1 port {port}: Address already in use; "
+        "give another with --port, or set WATCHKEEPER_SERVE_HOST\n",
+    )
+    code, said = command("services.bento.serve", "--port", "99999", settings=home)
+    assert code == 2
+    assert said.startswith(
+        "error: setting WATCHKEEPER_SERVE_PORT: Input should be less than or equal to 65535"
+    )
     assert not (tmp_path / "home").exists()

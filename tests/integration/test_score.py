@@ -21,9 +21,9 @@ from flows.etl.lake import Lake, OvertakenError
 from flows.etl.land import open_source
 from flows.etl.runners.base import Runner
 from flows.etl.runners.local import LocalRunner
+from flows.etl.scores import contract_of, contracts_of
 from flows.score import steps
 from flows.score.champion import find_champion
-from flows.score.contract import contract_of, contracts_of
 from flows.score.plan import Scoring
 from flows.score.steps import ScoreResult
 from services.bento.manifest import ImageInput, read_manifest

@@ -34,7 +34,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     refused = image_model()
     refused.graph.node[0].op_type = "NoSuchOperator"
     models = {"a": image_model(0), "b": image_model(1), "c": image_model(2), "refused": refused}
-    settings = {"probation_seconds": 0, "serve_log_rows": 40, "serve_log_seconds": 1, "serve_body_mb": 1}
+    settings = {"probation_seconds": 0, "serve_log_rows": 200, "serve_log_seconds": 1, "serve_body_mb": 1}
     with Service(folder / "home", workers=2, serve_megapixels=3, **settings) as made:
         for name, model in models.items():
             made.registry.add(write_version(folder / name, onnx_model=model, version=name))
@@ -367,7 +367,9 @@ def test_the_version_that_answers_is_in_the_metrics(service: Service) -> None:
 def test_what_was_answered_is_in_the_lake_after_a_clean_stop(service: Service) -> None:
     with ThreadPoolExecutor(8) as clients:
         list(clients.map(lambda n: service.predict(picture(n)), range(100)))
-    answer = service.predict(picture(33)).json()
+    response = service.predict(picture(33))
+    assert response.status_code == 200, response.text
+    answer = response.json()
     said = {"request_id": answer["request_id"], "label": "boot"}
     assert service.ask("POST", "/feedback", json=said).status_code == 202
     FEEDBACK[answer["request_id"]] = "boot"

@@ -22,7 +22,7 @@ def opened(tmp_path: Path) -> Iterator[Callable[[int, float], LandingLog]]:
     logs = []
 
     def make(rows: int, seconds: float = LONG) -> LandingLog:
-        logs.append(LandingLog(tmp_path / "log", rows, seconds))
+        logs.append(LandingLog(tmp_path / "log", rows, seconds, joined))
         return logs[-1]
 
     yield make
@@ -32,6 +32,10 @@ def opened(tmp_path: Path) -> Iterator[Callable[[int, float], LandingLog]]:
 
 def table(first: int, rows: int = 1) -> Callable[[], pa.Table]:
     return lambda: pa.table({"number": list(range(first, first + rows))})
+
+
+def joined(parts: list[Callable[[], pa.Table]]) -> pa.Table:
+    return pa.concat_tables([make() for make in parts])
 
 
 def visible(folder: Path) -> list[Path]:

@@ -4,8 +4,8 @@ import pytest
 
 from flows.config import Settings
 from flows.errors import WatchkeeperError
-from flows.score.champion import find_champion, model_meant
-from services.bento.registry import Registry
+from flows.score.champion import find_champion
+from services.bento.registry import Registry, model_meant
 from services.bento.store import open_store
 from tests.versions import IMAGE, TABULAR, image_model, write_version
 
@@ -18,14 +18,14 @@ def promoted(settings: Settings, folder: Path, model: str) -> None:
 def test_without_a_name_it_is_the_model_promoted_last(settings: Settings, tmp_path: Path) -> None:
     for model in ("zebras", "articles"):
         promoted(settings, write_version(tmp_path / model, model=model), model)
-    assert model_meant(settings, None) == "articles"
-    assert model_meant(settings, "zebras") == "zebras"
+    assert model_meant(open_store(settings.registry), None) == "articles"
+    assert model_meant(open_store(settings.registry), "zebras") == "zebras"
     assert find_champion(settings, "articles").version == "v1"
 
 
 def test_no_champion_names_the_way_to_one(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(WatchkeeperError, match="task retrain"):
-        model_meant(settings, None)
+        model_meant(open_store(settings.registry), None)
     with pytest.raises(WatchkeeperError, match=r"model shirts has no champion .*`task retrain"):
         find_champion(settings, "shirts")
     promoted(settings, write_version(tmp_path / "v", model="articles"), "articles")

@@ -1,7 +1,7 @@
 import pytest
 
 from flows.etl.contract import NAME
-from flows.score.contract import contract_of, table_of
+from flows.etl.scores import contract_of, table_of
 from services.bento.manifest import MODEL_NAME
 
 
