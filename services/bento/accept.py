@@ -3,7 +3,7 @@
 The workers wait for one socket, and whichever wakes first takes what has come: with 32 clients, 26 on one
 worker and 6 on the other are common, and one core waits while the other's queue is full. Here each worker
 says how many connections it has, in a small file that all of them map, and one that has more than the least
-lets the others go first for a moment.
+lets the others go first for a moment: the longer, the more it has, as the others may be at a batch.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from typing import Any
 
 import uvicorn
 
-MOMENT = 0.002
-"""Seconds; nobody else came in that time, so the connection is taken all the same."""
+MOMENT, LONGEST = 0.002, 0.05
+"""Seconds for each connection too many, and for all; nobody else came in that time, so it is taken after."""
 EXHAUSTED = 1.0
 """Seconds until the next try where the process has no file descriptor left."""
 SLOT = struct.Struct("II")  # process, connections
@@ -94,11 +94,11 @@ class Listener:
         """As asyncio's server has it."""
 
     def _come(self) -> None:
-        least = self._counts.least()
-        if least is None or self._connections() + len(self._begun) <= least:
+        least, mine = self._counts.least(), self._connections() + len(self._begun)
+        if least is None or mine <= least:
             self._accept()
         else:
-            self._pause(MOMENT)
+            self._pause(min(MOMENT * (mine - least), LONGEST))
 
     def _pause(self, seconds: float) -> None:
         self._loop.remove_reader(self._sock)
