@@ -64,6 +64,11 @@ class Settings(BentoSettings):
         return self.home / "training"
 
     @cached_property
+    def drift(self) -> Path:
+        """Verdicts with their reports, a folder a subject, and the scales that profiles count on."""
+        return self.home / "drift"
+
+    @cached_property
     def prefect(self) -> Path:
         """Prefect's own home: its profile and SQLite database."""
         return self.home / "prefect"

@@ -1,8 +1,9 @@
 """`task demo`, the main job: one pass through every flow on the embedded default, told as it happens.
 
 Generates a small data set of the H&M shape (a fresh clone needs no data), starts a Prefect server for its
-duration, brings the data into the lake, trains a classifier on its pictures, has it answer over HTTP and says
-what came of it and what to try next. A second run finds everything as the first left it.
+duration, brings the data into the lake, trains a classifier on its pictures, has it answer over HTTP, watches
+the traffic change, and says what came of it and what to try next. A second run finds everything as the first
+left it.
 """
 
 from pathlib import Path
@@ -14,6 +15,8 @@ from rich.table import Table
 from flows.config import Settings, load_settings
 from flows.console import out, reporter
 from flows.demo_data import generate
+from flows.demo_drift import act_drift
+from flows.demo_drift import show as show_drift
 from flows.demo_serve import Asked, ask, one_of_each_group, service
 from flows.errors import run_command
 from flows.session import session
@@ -36,8 +39,10 @@ NEXT = """\
     which model answers, since when and why
 [bold]task serve[/]
     the champion over HTTP; http://127.0.0.1:3000 shows how
-[bold]task etl -- --dataset serving[/]
-    the prediction log and the feedback into the lake
+[bold]task etl -- --dataset serving[/], [bold]task drift -- --model hm[/]
+    the prediction log into the lake, and whether the traffic has changed
+[bold]task drift:ui[/]
+    every drift report so far
 [bold]task ui[/]
     see the runs with their logs and artifacts in Prefect's own page
 [bold]task etl -- --dataset hm --source FOLDER[/]
@@ -54,7 +59,11 @@ def main() -> int:
         summary = act_etl(str(source))
         outcome = act_retrain(settings, summary)
         asked = act_serve(settings, source)
+        changed = act_drift(settings, source) if asked else {}
+        summary.write()  # the prediction log's run wrote its own
     tell(settings, summary, outcome, asked)
+    show_drift(changed)
+    out.print(Panel(NEXT, title="What to try next", title_align="left", border_style="green", expand=False))
     return 0
 
 
@@ -119,7 +128,6 @@ def tell(settings: Settings, summary: "Summary", outcome: "Outcome | None", aske
     out.print(f"\nThe lake is in [bold]{settings.lake}[/], the summary in {settings.home / 'summary.json'}.")
     if all(result.outcome == "unchanged" for result in summary.tables.values()):
         out.print("Nothing is new since the last run, so nothing was committed and Spark never started.")
-    out.print(Panel(NEXT, title="What to try next", title_align="left", border_style="green", expand=False))
 
 
 if __name__ == "__main__":

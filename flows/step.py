@@ -13,7 +13,7 @@ from observability.metrics import Metric
 T = TypeVar("T")
 
 
-def run_step(subject: str, name: str, work: Callable[[OnProgress], T], metric: Metric, **labels: str) -> T:
+def run_step(subject: str, name: str, work: Callable[[OnProgress], T], metric: Metric, /, **labels: str) -> T:
     """Run `work` as a task; it is a closure, so that nothing is hashed or copied.
 
     Args:

@@ -12,6 +12,9 @@ class ObservabilitySettings(BaseSettings):
     )
 
     statsd_host: str = Field(default="127.0.0.1", description="Host that StatsD events are sent to.")
+    exporter_port: int = Field(
+        default=9877, ge=1, le=65535, description="Port of the exporter on 127.0.0.1, for Prometheus."
+    )
     statsd_port: int = Field(
         default=9125, ge=1, le=65535, description="UDP port of StatsD; statsd_exporter's default."
     )

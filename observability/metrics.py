@@ -193,6 +193,59 @@ SCORE_STEP_SECONDS = Metric(
     {**MODEL, "step": ("champion", "land", "spark", "verdict", "commit", "report")},
 )
 
+OUTCOMES = ("none", "suspected", "confirmed", "not_enough_data", "error")
+"""Of a drift verdict."""
+
+SUBJECT: dict[str, tuple[str, ...] | None] = {"subject": None}
+"""What a drift verdict is about: `dataset.table`, or `model.NAME`."""
+
+DRIFT_RUNS = Metric(
+    "watchkeeper_drift_runs_total",
+    "counter",
+    "Drift runs by their verdict; `error` has none.",
+    {**SUBJECT, "outcome": OUTCOMES},
+)
+DRIFT_STEP_SECONDS = Metric(
+    "watchkeeper_drift_step_seconds",
+    "timing",
+    "Time that a step of a drift run took.",
+    {**SUBJECT, "step": ("profile", "compare", "report")},
+)
+
+
+def _pulled(
+    name: str,
+    help: str,
+    labels: dict[str, tuple[str, ...] | None],
+    kind: Literal["gauge", "counter"] = "gauge",
+) -> Metric:
+    return Metric(f"watchkeeper_{name}", kind, help, labels, pulled=True)
+
+
+DRIFT_SCORE = _pulled("drift_score", "Distance of a column from its reference.", {**SUBJECT, "column": None})
+DRIFT_THRESHOLD = _pulled(
+    "drift_threshold", "Distance from which a column counts as drifted.", {**SUBJECT, "column": None}
+)
+DRIFT_COLUMNS = _pulled("drift_columns_ratio", "Share of the compared columns that drifted.", SUBJECT)
+DRIFT_STATE = _pulled(
+    "drift_state", "One for the newest verdict, zero for the others.", {**SUBJECT, "outcome": OUTCOMES}
+)
+DRIFT_TIME = _pulled("drift_verdict_timestamp_seconds", "When the newest verdict was reached.", SUBJECT)
+LIVE_SCORE = _pulled(
+    "live_score_ratio",
+    "Macro-F1 on live traffic: on the labels that arrived, its 95% interval, and what confidence promises.",
+    {**MODEL, "of": ("labels", "low", "high", "confidence")},
+)
+LIVE_LABELS = _pulled("live_labels", "Answers of the newest window whose label has arrived.", MODEL)
+COLLECTOR_UP = _pulled(
+    "collector_success",
+    "One where a collector of the exporter answered, zero where not.",
+    {"collector": None},
+)
+COLLECTOR_SECONDS = _pulled(
+    "collector_duration_seconds", "Time that a collector of the exporter took.", {"collector": None}
+)
+
 METRICS = (
     ETL_RUNS,
     ETL_ROWS,
@@ -220,4 +273,15 @@ METRICS = (
     SCORE_RUNS,
     SCORE_IMAGES,
     SCORE_STEP_SECONDS,
+    DRIFT_RUNS,
+    DRIFT_STEP_SECONDS,
+    DRIFT_SCORE,
+    DRIFT_THRESHOLD,
+    DRIFT_COLUMNS,
+    DRIFT_STATE,
+    DRIFT_TIME,
+    LIVE_SCORE,
+    LIVE_LABELS,
+    COLLECTOR_UP,
+    COLLECTOR_SECONDS,
 )

@@ -7,6 +7,7 @@ import contextlib
 import csv
 import gzip
 import hashlib
+import importlib
 import os
 import random
 import shlex
@@ -95,20 +96,33 @@ def write_csv(path: Path, rows: Iterable[Iterable[object]], header: list[str] | 
 
 
 class WarmRunner:
-    """Runs the very job file in this process, on one Spark a test worker: a job takes a second, not ten."""
+    """Runs the very job file in this process, on one Spark a test worker: a job takes a second, not ten.
 
-    def __init__(self, settings: Settings) -> None:
-        self.local = LocalRunner(settings)
+    Args:
+        settings: of the home.
+        job: the job file's name, beside the ETL's.
+    """
+
+    def __init__(self, settings: Settings, job: str = "spark_job") -> None:
+        self.local, self.job = LocalRunner(settings), job
 
     def run(self, job: Path, on_progress: Callable[[int, int], None], on_log: Callable[[str], None]) -> None:
         """See `Runner.run`."""
-        start_spark(self.local.spark_conf(job.parent))
+        spark = start_spark(self.local.spark_conf(job.parent))
         if str(JOB.parent) not in sys.path:
             sys.path.append(str(JOB.parent))
-        import spark_job  # type: ignore[import-not-found]  # as spark-submit sees it
+        module = importlib.import_module(self.job)  # as spark-submit sees it
+        module.report_progress = lambda _spark: None  # type: ignore[attr-defined]  # it would go on for ever
+        kept = {name: spark.conf.get(name, None) for name in PER_JOB}
+        try:
+            module.main(str(job))
+        finally:
+            for name, value in kept.items():
+                spark.conf.set(name, value) if value else spark.conf.unset(name)
 
-        spark_job.report_progress = lambda _spark: None  # it ends with its process, and this one goes on
-        spark_job.main(str(job))
+
+PER_JOB = ("spark.sql.files.maxPartitionBytes", "spark.sql.files.openCostInBytes")
+"""What a job sets for itself: its session ends with it, this one goes on."""
 
 
 def start_spark(conf: Mapping[str, str]) -> Any:

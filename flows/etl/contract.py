@@ -64,7 +64,9 @@ class Column(Strict):
     picture: Literal["sha256", "width", "height", "bytes"] | None = Field(
         default=None, description="A fact of the row's picture, in pixels or bytes."
     )
-    drift: bool = Field(default=False, description="Watched for drift.")
+    drift: bool | Name = Field(
+        default=False, description="Watched for drift; columns of one name are watched together under it."
+    )
     description: str | None = None
 
     @property
@@ -91,6 +93,8 @@ class Column(Strict):
             raise ValueError("a column has one origin: source, expression or picture")
         if self.format and self.type not in TIME_TYPES:
             raise ValueError(f"format is for dates and times, not for {self.type}")
+        if self.drift and self.type in TIME_TYPES:
+            raise ValueError(f"drift is for numbers, texts and booleans, not for {self.type}")
         return self
 
 
@@ -205,6 +209,18 @@ class Images(Strict):
     label: str
 
 
+class Watch(Strict):
+    """How the table is watched for drift."""
+
+    period: Literal["hour", "day", "week", "month"] = Field(
+        default="day",
+        description="What of the rows is alike; of the event time, or of the commit without one.",
+    )
+    by: list[str] = Field(default=[], description="Columns whose values are watched apart.")
+    current: int = Field(default=7, ge=1, description="Newest periods that are compared unless said.")
+    reference: int = Field(default=56, ge=1, description="Periods before those that they are compared with.")
+
+
 class Contract(Strict):
     """Everything that the ETL knows of one table."""
 
@@ -224,6 +240,7 @@ class Contract(Strict):
         description="Exact copies of a line within one file: `keep` where identical lines are real events."
     )
     images: Images | None = None
+    watch: Watch = Watch()
 
     @property
     def identifier(self) -> str:
@@ -258,6 +275,7 @@ class Contract(Strict):
         used: list[tuple[Place, Iterable[str | None]]] = [
             (("keys",), self.keys),
             (("sort",), self.sort),
+            (("watch", "by"), self.watch.by),
             (("event_time",), [self.event_time]),
             (("partition", "column"), [self.partition.column] if self.partition else []),
             (("bucket", "column"), [self.bucket.column] if self.bucket else []),

@@ -34,7 +34,7 @@ from flows.etl.runners.local import LocalRunner
 from flows.etl.schema import refuse_incompatible
 from flows.etl.scores import contracts_of
 from flows.etl.sources import PROPERTY, Sources
-from flows.etl.staged import local_path
+from flows.etl.staged import local_path, profile_path
 from flows.step import flow_run_id
 
 
@@ -146,6 +146,7 @@ def sweep(settings: Settings, contract: Contract, upkeep: Upkeep) -> None:
     cutoff = time.time() - settings.orphan_age_hours * 3600
     folder = lake.folder(contract.identifier)
     named = files_of([table, *earlier_versions(table, cutoff)], folder)
+    named |= {profile_path(path) for path in named}
     bad_rows = settings.quarantine / contract.dataset / contract.table
     runs = {run for path in named if path.parent.name == "sources" for run in quarantine_runs(path)}
     named |= {bad_rows / f"{run}.parquet" for run in runs}

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from prefect.artifacts import create_link_artifact, create_table_artifact
+from prefect.events import emit_event
 from rich.table import Table
 
 from flows.config import Settings
@@ -91,6 +92,15 @@ def publish(
     ]
     rows += [{"fact": "verdict", "value": "; ".join([verdict.outcome, *verdict.reasons])}]
     create_table_artifact(key=f"etl-{key}", table=rows, description=f"ETL of {contract.identifier}")
+    emit_event(
+        event="watchkeeper.lake.committed",
+        resource={"prefect.resource.id": f"watchkeeper.lake.{contract.identifier}"},
+        payload={
+            "table": contract.identifier,
+            "snapshot_id": result.snapshot_id,
+            "rows": result.rows_committed,
+        },
+    )
     if result.rows_quarantined:
         path = settings.quarantine / contract.dataset / contract.table / f"{plan.run}.parquet"
         create_link_artifact(

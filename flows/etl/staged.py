@@ -101,6 +101,11 @@ def partition_of(path: Path, table: TableMetadata) -> Record:
     return Record(*values)
 
 
+def profile_path(data: str | Path) -> Path:
+    """Where a data file's profile is kept; engines pass over names that begin with a point."""
+    return Path(data).with_name(f".{Path(data).name}.profile")
+
+
 def local_path(location: str) -> str:
     """The path behind a location of the lake, which Iceberg takes letter by letter: nothing is quoted."""
     return location.removeprefix("file://")

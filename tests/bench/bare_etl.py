@@ -35,6 +35,7 @@ def main(source: str, output: str) -> None:
         F.col("customer_id").cast("bigint"),
         "country",
         F.col("invoice_no").like("C%").alias("is_cancelled"),
+        F.upper("description").like("%CHRISTMAS%").alias("is_christmas"),
     )
     placed = rows.withColumns(
         {

@@ -81,6 +81,9 @@ def test_every_flow_has_its_deployments(checkout: Checkout) -> None:
         "retrain-hm": "hm",
         "maintain": None,
         "score-garments": None,
+        "retrain-garments-on-event": "garments",
+        "drift-garments": None,
+        "drift-online-retail": "online_retail",
     }
     assert {each["work_pool_name"] for each in found.values()} == {"watchkeeper"}
     assert {each["global_concurrency_limit"]["limit"] for each in found.values()} == {1}

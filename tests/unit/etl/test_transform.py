@@ -599,7 +599,7 @@ def test_land_counts_the_lines_that_spark_reads(
 ) -> None:
     if str(ETL) not in sys.path:
         sys.path.append(str(ETL))
-    import spark_job  # type: ignore[import-not-found]  # as spark-submit sees it
+    import spark_job  # as spark-submit sees it
 
     text = {
         "description": "x",

@@ -9,12 +9,31 @@ import pytest
 from flows.config import CHECKOUT
 from observability import metrics
 from observability.emit import UNSAFE
-from observability.metrics import ETL_RUNS, ETL_STEP_SECONDS, METRICS, RETRAIN_STEP_SECONDS, Metric
+from observability.metrics import (
+    DRIFT_STEP_SECONDS,
+    ETL_RUNS,
+    ETL_STEP_SECONDS,
+    METRICS,
+    RETRAIN_STEP_SECONDS,
+    Metric,
+)
 
 UNIT: dict[str, str | tuple[str, ...]] = {
     "counter": "_total",
     "timing": "_seconds",
-    "gauge": ("_ratio", "_articles", "_info", "_depth", "_timestamp_seconds"),
+    "gauge": (
+        "_ratio",
+        "_articles",
+        "_labels",
+        "_info",
+        "_depth",
+        "_seconds",
+        # Numbers without a unit: a distance and its bound, and what is one or zero.
+        "_score",
+        "_threshold",
+        "_state",
+        "_success",
+    ),
     "histogram": ("_seconds", "_ratio", "_size"),
 }
 
@@ -76,6 +95,10 @@ def test_every_step_of_the_flows_is_one_that_the_timing_knows() -> None:
 
 def test_every_step_of_a_retraining_is_one_that_the_timing_knows() -> None:
     assert words("self.step", "name") == set(RETRAIN_STEP_SECONDS.labels["step"] or ())
+
+
+def test_every_step_of_a_drift_run_is_one_that_the_timing_knows() -> None:
+    assert words("drift_step", "name") == set(DRIFT_STEP_SECONDS.labels["step"] or ())
 
 
 def test_every_outcome_of_a_table_is_one_that_the_counter_knows() -> None:

@@ -1,0 +1,1 @@
+"""Drift: whether a table, or a model's traffic, is still what it was."""

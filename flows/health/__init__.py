@@ -1,0 +1,1 @@
+"""Health: what `task exporter` runs."""

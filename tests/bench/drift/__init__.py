@@ -1,0 +1,1 @@
+"""The parts of `task bench:detect` and `task bench:drift`."""

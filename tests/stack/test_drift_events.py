@@ -1,0 +1,171 @@
+"""From drift, and from new data, to a retraining: a real Prefect server, its automations and a worker."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from flows.config import CHECKOUT, Settings
+from flows.server import running_server, stop_server
+from services.bento.registry import Registry
+from services.bento.store import open_store
+from tests.factories import settings_of, wait_until, write_csv
+from tests.traffic import champion, drawn, land
+
+pytestmark = pytest.mark.timeout(500)
+
+# Stands in for the training alone: what it does to the ledger is what the real one does after its gate.
+RETRAIN = """
+from prefect import flow, get_run_logger
+from flows.config import load_settings
+from services.bento.registry import Registry
+from services.bento.store import open_store
+
+@flow
+def retrain(dataset, model=None, snapshot=None, trials=0, seed=0, config=None):
+    registry = Registry(open_store(load_settings().registry), model or dataset)
+    registry.append("rejected", "v1", reason="no better")
+    get_run_logger().info(f"trained on {dataset} with {trials} trials")
+"""
+MODEL = "garments"
+
+
+class House:
+    """A copy of the checkout with a home, its Prefect server and a worker of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        for layer in ("flows", "services", "observability"):
+            shutil.copytree(CHECKOUT / layer, folder / "checkout" / layer)
+        shutil.copy(CHECKOUT / "prefect.yaml", folder / "checkout")
+        (folder / "checkout" / "flows" / "retrain" / "flow.py").write_text(RETRAIN)
+        self.folder, self.settings = folder, settings_of(folder / "home")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"WATCHKEEPER_HOME": str(self.settings.home)}
+
+    def run(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", *arguments],
+            cwd=self.folder / "checkout",
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def ask(self, path: str, **body: Any) -> Any:
+        url = f"{running_server(self.settings)}{path}"
+        request = urllib.request.Request(url, json.dumps(body).encode(), method="POST")
+        request.add_header("Content-Type", "application/json")
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=30) as response:
+            return json.load(response)
+
+    def triggered(self) -> list[dict[str, Any]]:
+        """Runs that an automation started, in their order."""
+        runs = self.ask("/flow_runs/filter", sort="START_TIME_ASC")
+        return [run for run in runs if run["name"].startswith("retrain-garments-")]
+
+    def completed(self, count: int) -> bool:
+        """Whether so many of them have ended well."""
+        states = [run["state"]["type"] for run in self.triggered()]
+        assert not {"FAILED", "CRASHED", "CANCELLED"} & set(states), self.messages()
+        return states.count("COMPLETED") == count
+
+    def messages(self) -> set[str]:
+        """What the runs of automations logged."""
+        runs = [run["id"] for run in self.triggered()]
+        logs = self.ask("/logs/filter", logs={"flow_run_id": {"any_": runs}}) if runs else []
+        return {log["message"] for log in logs}
+
+    def says(self, words: str) -> bool:
+        return any(words in message for message in self.messages())
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    made = House(tmp_path)
+    made.run("flows.server", "deploy")
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "flows.prefect_cli", "worker", "start", "--pool", "watchkeeper"],
+        cwd=tmp_path / "checkout",
+        env=made.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    yield made
+    os.killpg(worker.pid, signal.SIGTERM)
+    try:
+        worker.wait(30)
+    except subprocess.TimeoutExpired:
+        os.killpg(worker.pid, signal.SIGKILL)
+    stop_server(made.settings)
+
+
+def wardrobe(folder: Path, count: int) -> Path:
+    """So many labelled pictures."""
+    rows = []
+    for number in range(count):
+        path = folder / "pictures" / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number % 256, number // 256, 100)).save(path)
+        rows.append([f"{number:010}", ("hat", "boot")[number % 2], f"pictures/{number}.jpg"])
+    write_csv(folder / "articles.csv", rows, ["article_id", "product_group_name", "image_path"])
+    return folder
+
+
+def ledger(settings: Settings) -> list[str]:
+    return [entry.event for entry in Registry(open_store(settings.registry), MODEL).history()]
+
+
+def test_new_data_and_drift_lead_to_one_retraining_each_and_not_more(house: House, tmp_path: Path) -> None:
+    settings, now = house.settings, datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    # A new table: its commit is an event, and nothing says that the model was judged already.
+    house.run("flows.etl", "--dataset", "garments", "--source", str(wardrobe(tmp_path / "in", 60)))
+    wait_until(lambda: house.completed(1), "the retraining on new data", 120)
+    assert not house.says("not retrained")
+    champion(settings, tmp_path, now, MODEL)
+    assert ledger(settings) == ["rejected", "promoted"]
+
+    # Drift of the model's traffic: an event too, but the gate has just spoken.
+    for hour in range(3):
+        answers = drawn(100, hour, now - timedelta(hours=3 - hour), (MODEL, "v1"), brightness=40)
+        land(settings, f"dark-{hour}", answers)
+    house.run("flows.etl", "--dataset", "serving")
+    verdict = json.loads(house.run("flows.drift", "--model", MODEL, "--format", "json"))
+    assert (verdict["outcome"], "brightness" in verdict["reason"]) == ("confirmed", True)
+    wait_until(lambda: house.completed(2), "the run that leaves it", 120)
+    wait_until(lambda: house.says("not retrained: the gate judged v1"), "the reason in the log")
+    assert ledger(settings) == ["rejected", "promoted"]
+
+    # A day later the same drift is news.
+    long_ago(settings.registry / MODEL / "ledger")
+    house.run("flows.drift", "--model", MODEL, "--format", "json")
+    wait_until(lambda: house.completed(3), "the retraining on drift", 120)
+    assert ledger(settings) == ["rejected", "promoted", "rejected"]
+    assert [run["name"] for run in house.triggered()] == ["retrain-garments-data"] + [
+        "retrain-garments-drift"
+    ] * 2
+
+
+def long_ago(folder: Path) -> None:
+    """Set the ledger's clock back by two days."""
+    for path in sorted(folder.iterdir()):
+        entry = json.loads(path.read_text())
+        when = datetime.fromisoformat(entry["when"]) - timedelta(days=2)
+        path.chmod(0o644)
+        path.write_text(json.dumps(entry | {"when": when.isoformat()}))
