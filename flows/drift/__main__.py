@@ -59,7 +59,9 @@ def print_result(result: "Result") -> None:
     """The verdict for people: what drifted first."""
     verdict = result.verdict
     said = f"[bold {COLOURS[verdict.outcome]}]{verdict.outcome.replace('_', ' ')}[/]"
-    out.print(f"{result.subject}: {said}, {verdict.reason}")
+    out.print(
+        f"{result.subject}: {said}, {verdict.reason.removeprefix(f'{result.subject}: ')}", soft_wrap=True
+    )
     for name, said in result.windows.items():
         out.print(f"  {name}: {said}, {verdict.rows[name]:,} rows")
     if verdict.columns:

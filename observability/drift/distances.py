@@ -45,7 +45,8 @@ class Distance:
     """The distance that a verdict takes of one column, beside one reference.
 
     A number's is the Wasserstein distance without the reference's outermost values, a category's is
-    Jensen-Shannon's with null as a category. The change of the share of missing numbers is added; where one
+    Jensen-Shannon's with null as a category. A reference that is nearly constant has no scale: there it is
+    the share of rows that have another value. The change of the share of missing numbers is added; where one
     side has no value at all and the other has, the distance is infinite.
     """
 
@@ -53,12 +54,13 @@ class Distance:
         self._numeric = reference.kind == "numeric"
         self.test = "wasserstein" if self._numeric else "jensenshannon"
         self._support: Floats | None = None
+        self._constant = False
         if self._numeric and reference.valued:
             support, counts = np.asarray(reference.support, np.float64), reference.counts.sum(axis=0)
             reached = np.cumsum(counts) / counts.sum()
             low, high = support[np.searchsorted(reached, [TAIL_SHARE, 1 - TAIL_SHARE])]
-            # A reference that is nearly constant has no tails to leave out.
             self._support = np.clip(support, low, high) if high > low else support
+            self._constant = bool(high == low)
             mean = self._support @ counts / counts.sum()
             self._deviation = float(np.sqrt((self._support - mean) ** 2 @ counts / counts.sum()))
 
@@ -75,5 +77,9 @@ class Distance:
             gone = np.abs(our_missing / (our_missing + filled) - their_missing / (their_missing + there))
         if self._support is None:
             return np.where(there > 0, np.inf, 0.0)
-        distance = wasserstein(self._support, self._deviation, ours, theirs) + gone
+        if self._constant:
+            apart: Floats = np.abs(shares(ours) - shares(theirs)).sum(axis=-1) / 2
+        else:
+            apart = wasserstein(self._support, self._deviation, ours, theirs)
+        distance = apart + gone
         return np.where((filled > 0) & (there > 0), distance, np.where(filled == there, 0.0, np.inf))

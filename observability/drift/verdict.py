@@ -22,7 +22,8 @@ from observability.drift.distances import Distance
 from observability.drift.profiles import Column, Floats, Ints, Profile
 
 Outcome = Literal["none", "suspected", "confirmed", "not_enough_data", "error"]
-LEAST_DISTANCE = 1e-6
+LEAST_DISTANCE = 0.01
+"""A hundredth of a deviation, or of the rows: what is nearer is the same, however still the reference is."""
 LEAST_SPREAD = 0.1
 """Of the logarithm of distances: what varies less in the reference still varies so much."""
 HIGH = 0.95

@@ -95,6 +95,18 @@ def test_values_that_are_missing_every_weekend_are_no_drift_on_a_weekend() -> No
     assert verdict(weeks(70, 7, 0), weeks(0, 56, 1000)).outcome == "none"
 
 
+@pytest.mark.parametrize(("odd", "drifted"), [(0, []), (1, []), (20, ["x"])])
+def test_one_odd_row_of_a_constant_column_is_no_drift(odd: int, drifted: list[str]) -> None:
+    def still(first: int, count: int, others: int) -> Cells:
+        period = np.repeat(np.arange(first, first + count) * DAY, 200)
+        x = np.where(np.arange(len(period)) % 200 < others, 480.0, 640.0)
+        values = {"x": ("numeric", x), "kind": ("categorical", np.full(len(period), "a", object))}
+        return cells_of(values, period, {"x": Scale(640.0, 640.0)})  # type: ignore[arg-type]
+
+    found = verdict(still(100, 5, odd), still(0, 40, 0))
+    assert (found.drifted, found.outcome) == (drifted, "confirmed" if drifted else "none")
+
+
 def test_quiet_hours_are_taken_together() -> None:
     found = verdict(days(100, 12, 1, rows=10, shift=3.0))
     assert found.outcome == "confirmed"
