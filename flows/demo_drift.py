@@ -40,7 +40,7 @@ def act_drift(settings: Settings, source: Path) -> "dict[str, Result]":
         return {}
     pictures = unseen(settings, source)
     common = [group for group, _ in Counter(group for group, _ in pictures).most_common(FEW_GROUPS)]
-    few = [(group, spoilt(data)) for group, data in pictures if group in common]
+    few = [(group, spoilt(data)) for group, data in pictures if group in common and is_readable(data)]
     stretches: dict[str, list[Picture]] = {
         "as in training": pictures,
         # Again and again, so that they are most of the hour's traffic.
@@ -76,6 +76,16 @@ def unseen(settings: Settings, source: Path) -> list[Picture]:
         and row["image_path"]
         and (source / row["image_path"]).is_file()
     ]
+
+
+def is_readable(picture: bytes) -> bool:
+    """Whether it can be decoded: some drawn pictures are broken on purpose."""
+    try:
+        with Image.open(io.BytesIO(picture)) as image:
+            image.load()
+    except OSError:
+        return False
+    return True
 
 
 def spoilt(picture: bytes) -> bytes:
