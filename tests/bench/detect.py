@@ -273,7 +273,7 @@ def main() -> int:
     args.add_argument("--data", type=Path, default=DATA)
     args.add_argument("--quick", action="store_true", help="few windows; nothing is drawn")
     given = args.parse_args()
-    windows_, trials, photographs = (30, 10, 600) if given.quick else (1000, 100, 1500)
+    windows_, trials, photographs = (30, 10, 1200) if given.quick else (1000, 100, 1500)
     started = time.perf_counter()
     ground, shifts, year = shop(given.data / "retail")
     met = True
