@@ -8,7 +8,7 @@ from rich.table import Table
 
 from flows.config import load_settings
 from flows.console import out
-from flows.drift.comparison import Question, contract_of
+from flows.drift.comparison import Question, check
 from flows.errors import WatchkeeperError, in_words, run_command
 from flows.session import session
 
@@ -38,7 +38,7 @@ def main() -> int:
     try:
         settings = load_settings()
         # What is wrong with the arguments is said before Prefect takes its seconds to start.
-        contract_of(settings, Question.of(**asked))
+        check(settings, Question.of(**asked))
         with session(settings):
             from flows.drift.flow import drift
 

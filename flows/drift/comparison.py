@@ -17,7 +17,7 @@ from flows.drift import traffic
 from flows.drift.summaries import JOB, Profiled, Summaries, days_added, files_at, kinds_of, watched
 from flows.drift.windows import NEWEST, SECONDS, Season, Window, of_snapshot, refuse_parts, resolve, trailing
 from flows.errors import WatchkeeperError
-from flows.etl.contract import Contract, load_dataset
+from flows.etl.contract import Contract, load_table
 from flows.etl.lake import Lake
 from flows.etl.runners.base import Runner
 from flows.etl.runners.local import LocalRunner
@@ -85,19 +85,21 @@ class Question:
         return f"model.{self.model}" if self.model else self.table
 
 
-def contract_of(settings: Settings, question: Question) -> Contract:
-    """The contract of the table that a question is about.
+def check(settings: Settings, question: Question) -> None:
+    """Stop at a question about nothing that there is.
 
     Raises:
         WatchkeeperError: no such table; no such model, or it has no champion.
     """
-    dataset_, _, table = question.table.partition(".")
-    contracts = {contract.table: contract for contract in load_dataset(settings.contracts, dataset_)}
-    if table not in contracts:
-        raise WatchkeeperError(f"data set {dataset_} has no table {table!r}; it has {', '.join(contracts)}")
+    contract_of(settings, question)
     if question.model:
         Registry(open_store(settings.registry), question.model).live()
-    return contracts[table]
+
+
+def contract_of(settings: Settings, question: Question) -> Contract:
+    """The contract of the table that a question is about."""
+    dataset_name, _, table = question.table.partition(".")
+    return load_table(settings.contracts, dataset_name, table)
 
 
 @dataclass

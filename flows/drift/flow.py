@@ -19,7 +19,7 @@ from prefect.events import emit_event
 from flows.config import Settings, load_settings
 from flows.console import OnProgress
 from flows.drift import verdicts
-from flows.drift.comparison import Comparison, NoDataError, Question, contract_of
+from flows.drift.comparison import Comparison, NoDataError, Question, check
 from flows.drift.performance import Performance, performance
 from flows.drift.summaries import Profiled, kinds_of
 from flows.drift.windows import SEASONS, Season, Window
@@ -80,7 +80,7 @@ def drift(
     """
     settings, started = load_settings(), time.perf_counter()
     question = Question.of(dataset, table, model, reference, current, season)
-    contract_of(settings, question)  # what does not exist leaves no verdict
+    check(settings, question)  # what does not exist leaves no verdict
     result = Result(question.subject, question.of_now, Verdict("error", "", {}))
     folder = verdicts.new_folder(settings, question.subject)
     try:

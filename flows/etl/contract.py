@@ -459,6 +459,18 @@ def load_dataset(folder: Path, dataset: str) -> list[Contract]:
     return [contracts[name] for name in order]
 
 
+def load_table(folder: Path, dataset: str, table: str) -> Contract:
+    """One contract of a data set.
+
+    Raises:
+        WatchkeeperError: see `load_dataset`; or the data set has no such table.
+    """
+    contracts = {contract.table: contract for contract in load_dataset(folder, dataset)}
+    if table not in contracts:
+        raise WatchkeeperError(f"data set {dataset} has no table {table!r}; it has {', '.join(contracts)}")
+    return contracts[table]
+
+
 def _refuse_dangling(contract: Contract, contracts: dict[str, Contract], path: Path) -> None:
     """Every `references` rule names a table and a column that there are."""
     for number, rule in enumerate(contract.rules):

@@ -14,7 +14,7 @@ from flows.config import Settings, load_settings
 from flows.console import out
 from flows.errors import WatchkeeperError, run_command
 from flows.etl import scores
-from flows.etl.contract import Contract, load_dataset
+from flows.etl.contract import Contract, load_table
 from flows.etl.lake import Lake
 from flows.etl.quality import by_count
 from flows.etl.quarantine import SCHEMA, count_by_rule
@@ -57,10 +57,7 @@ def contract_of(settings: Settings, dataset: str, table: str) -> Contract:
     """
     if dataset == scores.DATASET:
         return scores.contract_of_table(table)
-    contracts = {contract.table: contract for contract in load_dataset(settings.contracts, dataset)}
-    if table not in contracts:
-        raise WatchkeeperError(f"data set {dataset} has no table {table!r}; it has {', '.join(contracts)}")
-    return contracts[table]
+    return load_table(settings.contracts, dataset, table)
 
 
 def read_run(folder: Path, run: str) -> pa.Table:
