@@ -14,8 +14,8 @@ from pyiceberg.io.pyarrow import schema_to_pyarrow
 from flows.config import Settings
 from flows.console import OnProgress, no_log, no_progress
 from flows.drift import traffic
-from flows.drift.summaries import JOB, Profiled, Summaries, days_added, files_at, kinds_of, watched
-from flows.drift.windows import NEWEST, SECONDS, Season, Window, of_snapshot, refuse_parts, resolve, trailing
+from flows.drift.summaries import JOB, Profiled, Summaries, days_added, files_at, kinds_of, profiled, watched
+from flows.drift.windows import NEWEST, SECONDS, Season, Window, refuse_parts, resolve, snapshot_in, trailing
 from flows.errors import WatchkeeperError
 from flows.etl.contract import Contract, load_table
 from flows.etl.lake import Lake
@@ -151,27 +151,24 @@ class Comparison:
         Raises:
             NoDataError: nothing has been committed yet, or nothing of the model.
         """
-        snapshots = {None} | {
-            int(text.removeprefix("snapshot:"))
-            for text in (self.question.reference, self.question.current)
-            if text and of_snapshot(text, self.table)
-        }
-        files = {f.file_path: f for number in snapshots for f in files_at(self.table, number)}
+        named = {snapshot_in(text) for text in (self.question.reference, self.question.current)} - {None}
+        current = files_at(self.table)
+        files = {f.file_path: f for f in current}
+        files |= {f.file_path: f for number in named for f in files_at(self.table, number)}
         if not files:
             raise NoDataError(f"{self.question.table} holds no row")
-        new = self.summaries.unprofiled(list(files.values()))
-        if new:
-            self.summaries.make(new, runner or LocalRunner(self.settings, JOB), on_progress, on_log)
-        added = days_added(self.table, snapshots) if self.contract.event_time is None else {}
-        live = {local_path(file.file_path) for file in files_at(self.table)}
-        profiled = self.summaries.load(list(files.values()), live, added)
+        tables = self.summaries.load(
+            list(files.values()), runner or LocalRunner(self.settings, JOB), on_progress, on_log
+        )
+        added = days_added(self.table, {None, *named}) if self.contract.event_time is None else None
+        found = profiled(tables, {local_path(file.file_path) for file in current}, added)
         if self.champion:
-            profiled = profiled.at(np.asarray(profiled.segment == self.champion.segment))
-        if not len(profiled.file):
+            found = found.at(np.asarray(found.segment == self.champion.segment))
+        if not len(found.file):
             raise NoDataError(f"{self.question.subject}: {NOT_YET}")
-        return profiled
+        return found
 
-    def windows(self, profiled: Profiled) -> tuple[Profile, Profile, Window, Window]:
+    def windows(self, cells: Profiled) -> tuple[Profile, Profile, Window, Window]:
         """The profiles of the reference and of the current window, and what they are.
 
         Raises:
@@ -179,14 +176,14 @@ class Comparison:
             WatchkeeperError: a window cannot be understood, or both hold the same rows.
         """
         if self.champion and self.question.reference is None:
-            before, now, reference, current = self._beside_training(self.champion, profiled)
+            before, now, reference, current = self._beside_training(self.champion, cells)
         else:
             reference, current = resolve(
-                self.question.reference, self.question.current, self.table, self.contract, profiled
+                self.question.reference, self.question.current, self.table, self.contract, cells
             )
-            before, now = (profiled.where(window.cells(profiled)) for window in (reference, current))
-        for window, cells in ((reference, before), (current, now)):
-            if not len(cells.count):
+            before, now = (cells.where(window.cells(cells)) for window in (reference, current))
+        for window, held in ((reference, before), (current, now)):
+            if not len(held.count):
                 raise NoDataError(f"{self.question.subject} has no row in {window.said}")
         return *windows(before, now, kinds_of(self.contract)), reference, current
 
@@ -209,12 +206,12 @@ class Comparison:
         """See `summaries.watched`."""
         return watched(self.contract)
 
-    def rows(self, window: Window, profiled: Profiled, count: int, seed: int = 0) -> pa.Table:
+    def rows(self, window: Window, cells: Profiled, count: int, seed: int = 0) -> pa.Table:
         """A sample of a window's rows: the watched columns of at most `count`, from at most `FILES` files."""
         kinds = kinds_of(self.contract)
         if self.champion and window.said == TRAINING:
             return self.champion.reference.select(list(kinds))
-        files = np.unique(profiled.file[window.cells(profiled)].astype(str))
+        files = np.unique(cells.file[window.cells(cells)].astype(str))
         chosen = np.random.default_rng(seed).permutation(files)[:FILES].tolist()
         kept = sample(self.scanner(window, chosen, list(kinds)), count, seed)
         for number, (name, kind) in enumerate(kinds.items()):

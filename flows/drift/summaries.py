@@ -73,6 +73,26 @@ class Profiled:
         return Profiled(self.where(chosen), *rest)
 
 
+def profiled(tables: dict[str, pa.Table], live: set[str], added: dict[str, int] | None) -> Profiled:
+    """The cells of profiles.
+
+    Args:
+        tables: the profiles by the paths of their data files.
+        live: paths of the files that the current snapshot has.
+        added: the start of the day on which each was committed, where that is the period of its rows.
+    """
+    parts, segments, paths = [], [], []
+    for path, table in tables.items():
+        columns = {name: table[name].to_numpy(zero_copy_only=False) for name in Cells.__dataclass_fields__}
+        if added is not None:
+            columns["period"] = np.full(len(table), added[path], np.int64)
+        parts.append(Cells(**columns))
+        segments.append(table["segment"].to_numpy(zero_copy_only=False))
+        paths.append(np.full(len(table), path, object))
+    file = np.concatenate(paths)
+    return Profiled(joined(parts), np.concatenate(segments), file, np.isin(file, list(live)))
+
+
 def kinds_of(contract: Contract) -> dict[str, Kind]:
     """The watched columns, and what can be said of their values."""
     return {
@@ -119,24 +139,39 @@ class Summaries:
         }
         return {name: Scale(*json.loads(numbers)) for name, numbers in held.items() if name in self._kinds}
 
-    def unprofiled(self, files: list[DataFile]) -> list[DataFile]:
-        """Files without a profile that can be read and counts every row of them."""
-        with ThreadPoolExecutor(8) as pool:
-            held = pool.map(partial(self._read, self.scales), files)
-            return [file for file, table in zip(files, held, strict=True) if table is None]
-
-    def make(
+    def load(
         self,
         files: list[DataFile],
         runner: Runner,
         on_progress: OnProgress = no_progress,
         on_log: Callable[[str], None] = no_log,
-    ) -> None:
-        """Profile data files, and keep each profile beside its file.
+    ) -> dict[str, pa.Table]:
+        """The profile of each data file by its path, made where there is none that can be trusted.
 
         Raises:
-            WatchkeeperError: the job failed.
+            WatchkeeperError: the job failed, or what it made is damaged again.
         """
+        held = self._read_all(files)
+        if new := [file for file in files if local_path(file.file_path) not in held]:
+            self._make(new, runner, on_progress, on_log)
+            held |= self._read_all(new)
+        if gone := [file for file in new if local_path(file.file_path) not in held]:
+            raise WatchkeeperError(
+                f"{profile_path(local_path(gone[0].file_path))} was damaged meanwhile; run again"
+            )
+        return held
+
+    def _read_all(self, files: list[DataFile]) -> dict[str, pa.Table]:
+        """Those profiles that can be read and count every row of their files."""
+        with ThreadPoolExecutor(8) as pool:
+            tables = pool.map(partial(self._read, self.scales), files)
+            found = zip(files, tables, strict=True)
+            return {local_path(file.file_path): table for file, table in found if table is not None}
+
+    def _make(
+        self, files: list[DataFile], runner: Runner, on_progress: OnProgress, on_log: Callable[[str], None]
+    ) -> None:
+        """Profile data files, and keep each profile beside its file."""
         folder = self._settings.staging / "drift" / uuid.uuid4().hex[:12]
         folder.mkdir(parents=True)
         try:
@@ -147,7 +182,7 @@ class Summaries:
             for name, numbers in done["scales"].items():
                 self._store.create(f"{self._contract.identifier}/{name}", json.dumps(numbers).encode())
             if {name: Scale(*numbers) for name, numbers in done["scales"].items()} != self.scales:
-                self.make(files, runner, on_progress, on_log)  # another run fixed a scale meanwhile
+                self._make(files, runner, on_progress, on_log)  # another run fixed a scale meanwhile
                 return
             for cells, data in done["files"].items():
                 (written,) = Path(cells).glob("*.parquet")
@@ -168,34 +203,6 @@ class Summaries:
             "output": str(folder / "cells"),
             "summary": str(folder / "_summary.json"),
         }
-
-    def load(self, files: list[DataFile], live: set[str], added: dict[str, int]) -> Profiled:
-        """The profiles of files.
-
-        Args:
-            files: all of which have been profiled.
-            live: paths of those that the current snapshot has.
-            added: the start of the day on which each was committed, by its path.
-
-        Raises:
-            WatchkeeperError: a profile is gone or damaged.
-        """
-        with ThreadPoolExecutor(8) as pool:
-            tables = list(pool.map(partial(self._read, self.scales), files))
-        parts, segments, names = [], [], []
-        for file, table in zip(files, tables, strict=True):
-            path = local_path(file.file_path)
-            if table is None:
-                raise WatchkeeperError(f"{profile_path(path)} was damaged meanwhile; run again")
-            names_ = (*Cells.__dataclass_fields__, "segment")
-            columns = {name: table[name].to_numpy(zero_copy_only=False) for name in names_}
-            segments.append(columns.pop("segment"))
-            if self._contract.event_time is None:
-                columns["period"] = np.full(len(table), added[path], np.int64)
-            parts.append(Cells(**columns))
-            names.append(np.full(len(table), path, object))
-        path_of = np.concatenate(names)
-        return Profiled(joined(parts), np.concatenate(segments), path_of, np.isin(path_of, list(live)))
 
     def _read(self, scales: dict[str, Scale], file: DataFile) -> pa.Table | None:
         """A file's profile; None where there is none that counts each row once a column, in these bins."""

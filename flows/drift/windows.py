@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyiceberg.table import Table
 
-from flows.drift.summaries import Profiled, files_at
+from flows.drift.summaries import DAY, Profiled, files_at
 from flows.errors import WatchkeeperError
 from flows.etl.contract import Contract
 from flows.etl.staged import local_path
@@ -22,15 +22,14 @@ Mask = NDArray[np.bool_]
 Season = Literal["weekday", "month"]
 MOMENT = re.compile(r"(\d{4})(?:-(\d\d))?(?:-(\d\d))?(?:T(\d\d))?")
 NEWEST = re.compile(r"(\d+)([hdw])")
-DAY = 86_400
 SECONDS = {
     "h": 3600,
-    "d": 86_400,
-    "w": 604_800,
+    "d": DAY,
+    "w": 7 * DAY,
     "hour": 3600,
-    "day": 86_400,
-    "week": 604_800,
-    "month": 2_678_400,
+    "day": DAY,
+    "week": 7 * DAY,
+    "month": 31 * DAY,
 }
 
 
@@ -129,15 +128,26 @@ def resolve(
     return before, now
 
 
-def of_snapshot(text: str | None, table: Table) -> Window | None:
-    """The files of a named snapshot; None where the text names none."""
+def snapshot_in(text: str | None) -> int | None:
+    """The snapshot that a text names; None where it names none.
+
+    Raises:
+        WatchkeeperError: it names one without a number.
+    """
     if text is None or not text.startswith("snapshot:"):
         return None
     number = text.removeprefix("snapshot:")
     if not number.isdecimal():
         raise WatchkeeperError(f"{text!r}: a snapshot is named by its number, such as snapshot:4811")
-    files = files_at(table, int(number))
-    return Window(text, files=frozenset(local_path(file.file_path) for file in files))
+    return int(number)
+
+
+def of_snapshot(text: str | None, table: Table) -> Window | None:
+    """The files of a named snapshot; None where the text names none."""
+    number = snapshot_in(text)
+    if number is None:
+        return None
+    return Window(str(text), files=frozenset(local_path(file.file_path) for file in files_at(table, number)))
 
 
 def trailing(text: str, end: int, seconds: int) -> Window:

@@ -33,7 +33,8 @@ def main(path: str) -> None:
     threading.Thread(target=report_progress, args=(spark,), daemon=True).start()
     started, named = time.time(), {}
     unknown = [c["name"] for c in job["columns"] if c["numeric"] and c["name"] not in job["scales"]]
-    job["scales"].update(scales(spark, job, unknown))
+    if unknown:
+        job["scales"].update(scales(spark, job, unknown))
     for number, group in enumerate(job["groups"]):
         named.update(profile(spark, job, group, "%s/%d" % (job["output"], number)))
     summary = {"scales": job["scales"], "files": named, "seconds": round(time.time() - started, 3)}
@@ -53,7 +54,7 @@ def scales(spark: SparkSession, job: dict[str, Any], numbers: list[str]) -> dict
             F.stddev_pop(finite[name]).alias(name + "_deviation"),
         )
     ]
-    found = rows.agg(*asked).collect()[0].asDict() if asked else {}
+    found = rows.agg(*asked).collect()[0].asDict()
     return {name: scale(found[name], found[name + "_deviation"]) for name in numbers}
 
 

@@ -431,9 +431,7 @@ def test_a_reference_of_an_earlier_kind_is_an_error(served: Settings, tmp_path: 
     comparison, found = profiled(served, Question("serving.predictions", "scarves"))
     (folder / "reference.parquet").chmod(0o644)
     pq.write_table(table.drop_columns(["value"]), folder / "reference.parquet")
-    with pytest.raises(
-        WatchkeeperError, match=r"reference.parquet has sha256|has no column value; train again"
-    ):
+    with pytest.raises(WatchkeeperError, match="has no column value; train again"):
         comparison.windows(found)
 
 
