@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from observability.drift.profiles import Cells, Kind, Profile, Scale, cells_of, joined, windows
-from observability.drift.verdict import Outcome, Policy, Verdict, false_discovery, held_out, judge
+from observability.drift.thresholds import false_discovery, held_out
+from observability.drift.verdict import Outcome, Policy, Verdict, judge
 
 DAY = 86_400
 KINDS: dict[str, Kind] = {"x": "numeric", "kind": "categorical"}
