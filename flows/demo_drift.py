@@ -4,7 +4,6 @@ import base64
 import csv
 import io
 import json
-import urllib.error
 from collections import Counter
 from collections.abc import Callable
 from itertools import cycle, islice
@@ -104,14 +103,8 @@ def send(client: Client, pictures: list[Picture], on_progress: Callable[[int, in
         images = [base64.b64encode(data).decode() for _, data in batch]
         answers = client.send("/predict_batch", json.dumps({"images": images}).encode())["answers"]
         for (group, _), answer in zip(batch, answers, strict=True):
-            if "request_id" not in answer:  # a drawn picture that is broken on purpose
-                continue
-            told = {"request_id": answer["request_id"], "label": group}
-            try:
-                client.send("/feedback", json.dumps(told).encode())
-            except urllib.error.HTTPError as error:
-                if error.code != 422:
-                    raise
+            if "request_id" in answer:  # none of a drawn picture that is broken on purpose
+                client.tell(answer["request_id"], group)
         on_progress(start + len(batch), len(pictures))
 
 

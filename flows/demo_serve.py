@@ -61,6 +61,15 @@ class Client:
         with self._opener.open(request, timeout=30) as answer:
             return json.load(answer)
 
+    def tell(self, request_id: str, label: str) -> None:
+        """Tell what was right; of a group too small to be one of the model's classes nothing can be told."""
+        told = {"request_id": request_id, "label": label}
+        try:
+            self.send("/feedback", json.dumps(told).encode())
+        except urllib.error.HTTPError as error:
+            if error.code != 422:
+                raise
+
     def is_ready(self) -> bool:
         """Whether the service can answer."""
         try:
@@ -109,10 +118,5 @@ def ask(client: Client, articles: list[tuple[str, str, Path]]) -> list[Asked]:
     for article_id, truth, picture in articles:
         answer = client.send("/predict", picture.read_bytes(), "image/jpeg")
         asked.append(Asked(article_id, truth, answer["label"], answer["probability"]))
-        told = {"request_id": answer["request_id"], "label": truth}
-        try:
-            client.send("/feedback", json.dumps(told).encode())
-        except urllib.error.HTTPError as error:
-            if error.code != 422:  # a group too small to be one of the model's classes
-                raise
+        client.tell(answer["request_id"], truth)
     return asked

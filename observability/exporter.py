@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, start_http_server
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.metrics_core import GaugeMetricFamily
 
 from observability.metrics import COLLECTOR_SECONDS, COLLECTOR_UP, Metric
 
 LOG = logging.getLogger("watchkeeper.exporter")
 Sample = tuple[Metric, dict[str, str], float]
-"""A metric of `metrics.py`, the values of its labels, and its value."""
+"""A gauge of `metrics.py`, the values of its labels, and its value."""
 
 
 @dataclass
@@ -69,14 +68,15 @@ class Exporter:
     def __init__(self, collectors: list[Collector]) -> None:
         self._collectors = collectors
 
-    def collect(self) -> Iterator[Family]:
+    def collect(self) -> Iterator[GaugeMetricFamily]:
         """The families of one scrape."""
-        families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
+        families: dict[str, GaugeMetricFamily] = {}
         for collector in self._collectors:
             for metric, labels, value in collector.samples():
                 if metric.name not in families:
-                    kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
-                    families[metric.name] = kind(metric.name, metric.help, labels=list(metric.labels))
+                    families[metric.name] = GaugeMetricFamily(
+                        metric.name, metric.help, labels=list(metric.labels)
+                    )
                 families[metric.name].add_metric([labels[name] for name in metric.labels], value)
         yield from families.values()
 

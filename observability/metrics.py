@@ -115,60 +115,64 @@ REJECTIONS = (
 FAST = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 2.0, 4.0)
 
 
-def _served(
+def _pulled(
     name: str,
     kind: Literal["counter", "gauge", "histogram"],
     help: str,
     labels: dict[str, tuple[str, ...] | None] = MODEL,
     buckets: tuple[float, ...] = (),
 ) -> Metric:
-    return Metric(f"watchkeeper_serve_{name}", kind, help, labels, buckets, pulled=True)
+    return Metric(f"watchkeeper_{name}", kind, help, labels, buckets, pulled=True)
 
 
-SERVE_MODEL_INFO = _served(
-    "model_info",
+SERVE_MODEL_INFO = _pulled(
+    "serve_model_info",
     "gauge",
     "One for the version that answers, zero for earlier ones.",
     {**MODEL, "version": None},
 )
-SERVE_REGISTRY_READ = _served(
-    "registry_read_timestamp_seconds",
+SERVE_REGISTRY_READ = _pulled(
+    "serve_registry_read_timestamp_seconds",
     "gauge",
     "When a worker last saw who is champion; the oldest over the workers.",
 )
-SERVE_SWAPS = _served(
-    "swaps_total",
+SERVE_SWAPS = _pulled(
+    "serve_swaps_total",
     "counter",
     "Times a worker took up a champion, failed to, or had it rolled back on probation.",
     {**MODEL, "outcome": ("swapped", "failed", "rolled_back")},
 )
-SERVE_SWAP_SECONDS = _served(
-    "swap_seconds", "histogram", "From seeing a new champion to answering with it.", buckets=FAST
+SERVE_SWAP_SECONDS = _pulled(
+    "serve_swap_seconds", "histogram", "From seeing a new champion to answering with it.", buckets=FAST
 )
-SERVE_DECODE_SECONDS = _served("decode_seconds", "histogram", "Decoding of one input.", buckets=FAST)
-SERVE_INFERENCE_SECONDS = _served("inference_seconds", "histogram", "One batch in the model.", buckets=FAST)
-SERVE_BATCH_SIZE = _served(
-    "batch_size", "histogram", "Inputs given to the model at once.", buckets=(1, 2, 4, 8, 16, 32, 64)
+SERVE_DECODE_SECONDS = _pulled("serve_decode_seconds", "histogram", "Decoding of one input.", buckets=FAST)
+SERVE_INFERENCE_SECONDS = _pulled(
+    "serve_inference_seconds", "histogram", "One batch in the model.", buckets=FAST
 )
-SERVE_CONFIDENCE_RATIO = _served(
-    "confidence_ratio",
+SERVE_BATCH_SIZE = _pulled(
+    "serve_batch_size", "histogram", "Inputs given to the model at once.", buckets=(1, 2, 4, 8, 16, 32, 64)
+)
+SERVE_CONFIDENCE_RATIO = _pulled(
+    "serve_confidence_ratio",
     "histogram",
     "Probability of the label that was answered.",
     buckets=tuple(step / 10 for step in range(1, 11)),
 )
-SERVE_PREDICTIONS = _served("predictions_total", "counter", "Answers by label.", {**MODEL, "label": None})
-SERVE_REJECTED = _served(
-    "rejected_total", "counter", "Requests that got a problem, by its code.", {"reason": REJECTIONS}
+SERVE_PREDICTIONS = _pulled(
+    "serve_predictions_total", "counter", "Answers by label.", {**MODEL, "label": None}
 )
-SERVE_QUEUE = _served("queue_depth", "gauge", "Inputs that are waiting or in the model.", {})
-SERVE_LOG_ROWS = _served(
-    "log_rows_total",
+SERVE_REJECTED = _pulled(
+    "serve_rejected_total", "counter", "Requests that got a problem, by its code.", {"reason": REJECTIONS}
+)
+SERVE_QUEUE = _pulled("serve_queue_depth", "gauge", "Inputs that are waiting or in the model.", {})
+SERVE_LOG_ROWS = _pulled(
+    "serve_log_rows_total",
     "counter",
     "Rows of the prediction log and of feedback; dropped where memory holds too many or the disk refuses.",
     {"outcome": ("written", "dropped")},
 )
-SERVE_SHADOW = _served(
-    "shadow_total",
+SERVE_SHADOW = _pulled(
+    "serve_shadow_total",
     "counter",
     "Answers of the shadow version: as the champion's, other, none as it failed, or dropped as it is slow.",
     {**MODEL, "outcome": ("same", "other", "failed", "dropped")},
@@ -213,37 +217,39 @@ DRIFT_STEP_SECONDS = Metric(
 )
 
 
-def _pulled(
-    name: str,
-    help: str,
-    labels: dict[str, tuple[str, ...] | None],
-    kind: Literal["gauge", "counter"] = "gauge",
-) -> Metric:
-    return Metric(f"watchkeeper_{name}", kind, help, labels, pulled=True)
-
-
-DRIFT_SCORE = _pulled("drift_score", "Distance of a column from its reference.", {**SUBJECT, "column": None})
+DRIFT_SCORE = _pulled(
+    "drift_score", "gauge", "Distance of a column from its reference.", {**SUBJECT, "column": None}
+)
 DRIFT_THRESHOLD = _pulled(
-    "drift_threshold", "Distance from which a column counts as drifted.", {**SUBJECT, "column": None}
+    "drift_threshold", "gauge", "Distance from which a column counts as drifted.", {**SUBJECT, "column": None}
 )
-DRIFT_COLUMNS = _pulled("drift_columns_ratio", "Share of the compared columns that drifted.", SUBJECT)
+DRIFT_COLUMNS = _pulled(
+    "drift_columns_ratio", "gauge", "Share of the compared columns that drifted.", SUBJECT
+)
 DRIFT_STATE = _pulled(
-    "drift_state", "One for the newest verdict, zero for the others.", {**SUBJECT, "outcome": OUTCOMES}
+    "drift_state",
+    "gauge",
+    "One for the newest verdict, zero for the others.",
+    {**SUBJECT, "outcome": OUTCOMES},
 )
-DRIFT_TIME = _pulled("drift_verdict_timestamp_seconds", "When the newest verdict was reached.", SUBJECT)
+DRIFT_TIME = _pulled(
+    "drift_verdict_timestamp_seconds", "gauge", "When the newest verdict was reached.", SUBJECT
+)
 LIVE_SCORE = _pulled(
     "live_score_ratio",
+    "gauge",
     "Macro-F1 on live traffic: on the labels that arrived, its 95% interval, and what confidence promises.",
     {**MODEL, "of": ("labels", "low", "high", "confidence")},
 )
-LIVE_LABELS = _pulled("live_labels", "Answers of the newest window whose label has arrived.", MODEL)
+LIVE_LABELS = _pulled("live_labels", "gauge", "Answers of the newest window whose label has arrived.", MODEL)
 COLLECTOR_UP = _pulled(
     "collector_success",
+    "gauge",
     "One where a collector of the exporter answered, zero where not.",
     {"collector": None},
 )
 COLLECTOR_SECONDS = _pulled(
-    "collector_duration_seconds", "Time that a collector of the exporter took.", {"collector": None}
+    "collector_duration_seconds", "gauge", "Time that a collector of the exporter took.", {"collector": None}
 )
 
 METRICS = (

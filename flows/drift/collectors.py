@@ -29,16 +29,16 @@ def drift(settings: Settings) -> Iterator[Sample]:
 
 
 def of_verdict(subject: str, verdict: News) -> Iterator[Sample]:
-    """The verdict and its columns; an infinite score has no number, its column counts as drifted."""
+    """The verdict and its columns; JSON has no infinite number, Prometheus has."""
     label = {"subject": subject}
     for outcome in OUTCOMES:
         yield DRIFT_STATE, {**label, "outcome": outcome}, float(verdict["outcome"] == outcome)
     yield DRIFT_TIME, label, datetime.fromisoformat(verdict["when"]).timestamp()
     columns = verdict["columns"]
     for name, column in columns.items():
-        score = float("inf") if column["score"] is None else column["score"]
-        yield DRIFT_SCORE, {**label, "column": name}, score
-        yield DRIFT_THRESHOLD, {**label, "column": name}, column["threshold"]
+        for metric, key in ((DRIFT_SCORE, "score"), (DRIFT_THRESHOLD, "threshold")):
+            value = float("inf") if column[key] is None else column[key]
+            yield metric, {**label, "column": name}, value
     if columns:
         yield DRIFT_COLUMNS, label, sum(c["drifted"] for c in columns.values()) / len(columns)
 
