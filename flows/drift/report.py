@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 os.environ["DO_NOT_TRACK"] = "1"  # before Evidently, which would phone home
@@ -53,7 +54,8 @@ def evidently_report(samples: Samples, kinds: dict[str, Kind], verdict: Verdict)
         cat_method="jensenshannon",
         per_column_threshold={n: c.threshold for n, c in verdict.columns.items() if n in shown},
     )
-    return Report([preset], include_tests=True).run(current, reference)
+    with np.errstate(invalid="ignore"):  # Evidently correlates columns that may be constant
+        return Report([preset], include_tests=True).run(current, reference)
 
 
 def write(folder: Path, snapshot: Snapshot) -> Path:

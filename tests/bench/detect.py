@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from flows.config import CHECKOUT
-from observability.drift.distances import jensenshannon, wasserstein
 from observability.drift.profiles import Cells, Kind, Profile, windows
 from observability.drift.verdict import Policy, Verdict, judge
 from services.bento.manifest import read_manifest
 from tests.bench.drift import pictures, retail
+from tests.bench.drift.plain import plain
 from tests.bench.serving.version import write_cnn_version
 
 DATA = CHECKOUT.parent / "shared" / "data"
@@ -69,18 +69,7 @@ def trial(ground: Ground, changed: Cells, size: int, seed: int) -> tuple[Verdict
 
 def flagged(before: Profile, now: Profile) -> bool:
     """Whether any column is beyond Evidently's default."""
-    return any(plain(before, now, name) > EVIDENTLY for name in before.columns)
-
-
-def plain(before: Profile, now: Profile, name: str) -> float:
-    """Evidently's default distance of a column."""
-    ours, theirs = before.columns[name], now.columns[name]
-    if not ours.valued or not theirs.valued:
-        return 0.0
-    counts = (ours.counts.sum(axis=0), theirs.counts.sum(axis=0))
-    if ours.kind == "categorical":
-        return float(jensenshannon(*counts))
-    return float(wasserstein(np.asarray(ours.support, float), ours.deviation, *counts))
+    return any(plain(before.columns[name], now.columns[name]) > EVIDENTLY for name in before.columns)
 
 
 def false_alarms(ground: Ground, trials: int) -> Counter[str]:
