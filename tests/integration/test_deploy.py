@@ -1,19 +1,12 @@
 """`prefect.yaml` on a real server: deployed twice, and run by a worker from a checkout."""
 
 import json
-import os
-import shutil
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from flows.config import CHECKOUT, Settings
-from flows.server import running_server, stop_server
+from flows.server import stop_server
+from tests.checkout import Checkout
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -29,42 +22,9 @@ def etl(dataset: str, source: str | None = None) -> None:
 """
 
 
-class Checkout:
-    """A copy of the checkout with a home of its own."""
-
-    def __init__(self, folder: Path, home: Path) -> None:
-        for layer in ("flows", "services", "observability"):
-            shutil.copytree(CHECKOUT / layer, folder / layer)
-        shutil.copy(CHECKOUT / "prefect.yaml", folder)
-        (folder / "flows" / "etl" / "flow.py").write_text(FLOW)
-        fields: dict[str, Any] = {"home": home, "_env_file": None}
-        self.folder, self.settings = folder, Settings(**fields)
-
-    def run(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", *arguments],
-            cwd=self.folder,
-            env=os.environ | {"WATCHKEEPER_HOME": str(self.settings.home)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def ask(self, path: str, **body: Any) -> Any:
-        url = f"{running_server(self.settings)}{path}"
-        request = urllib.request.Request(url, json.dumps(body).encode(), method="POST")
-        request.add_header("Content-Type", "application/json")
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=30) as response:
-            return json.load(response)
-
-
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
-    folder = tmp_path_factory.mktemp("deploy")
-    made = Checkout(folder / "checkout", folder / "home")
+    made = Checkout(tmp_path_factory.mktemp("deploy"), {"flows/etl/flow.py": FLOW})
     made.run("flows.server", "deploy")
     yield made
     stop_server(made.settings)

@@ -2,11 +2,9 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,11 +13,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from flows.config import CHECKOUT, Settings
-from flows.server import running_server, stop_server
+from flows.config import Settings
+from flows.server import stop_server
 from services.bento.registry import Registry
 from services.bento.store import open_store
-from tests.factories import settings_of, wait_until, write_csv
+from tests.checkout import Checkout
+from tests.factories import wait_until, write_csv
 from tests.traffic import champion, drawn, land
 
 pytestmark = pytest.mark.timeout(500)
@@ -40,39 +39,8 @@ def retrain(dataset, model=None, snapshot=None, trials=0, seed=0, config=None):
 MODEL = "garments"
 
 
-class House:
-    """A copy of the checkout with a home, its Prefect server and a worker of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        for layer in ("flows", "services", "observability"):
-            shutil.copytree(CHECKOUT / layer, folder / "checkout" / layer)
-        shutil.copy(CHECKOUT / "prefect.yaml", folder / "checkout")
-        (folder / "checkout" / "flows" / "retrain" / "flow.py").write_text(RETRAIN)
-        self.folder, self.settings = folder, settings_of(folder / "home")
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return os.environ | {"WATCHKEEPER_HOME": str(self.settings.home)}
-
-    def run(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", *arguments],
-            cwd=self.folder / "checkout",
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=200,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def ask(self, path: str, **body: Any) -> Any:
-        url = f"{running_server(self.settings)}{path}"
-        request = urllib.request.Request(url, json.dumps(body).encode(), method="POST")
-        request.add_header("Content-Type", "application/json")
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=30) as response:
-            return json.load(response)
+class House(Checkout):
+    """What its automations started, and what came of that."""
 
     def triggered(self) -> list[dict[str, Any]]:
         """Runs that an automation started, in their order."""
@@ -97,11 +65,11 @@ class House:
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    made = House(tmp_path)
+    made = House(tmp_path, {"flows/retrain/flow.py": RETRAIN})
     made.run("flows.server", "deploy")
     worker = subprocess.Popen(
         [sys.executable, "-m", "flows.prefect_cli", "worker", "start", "--pool", "watchkeeper"],
-        cwd=tmp_path / "checkout",
+        cwd=made.folder,
         env=made.environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

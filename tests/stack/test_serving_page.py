@@ -1,33 +1,15 @@
 """BentoML's own page over the service, in a real browser, on a machine without a network."""
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
-
-MISSING = [name for name in ("chromium", "unshare", "ip") if shutil.which(name) is None]
+from tests.stack.offline import needs_browser, seen
 
 
-@pytest.mark.skipif(
-    bool(MISSING) and os.environ.get("WATCHKEEPER_REQUIRE_STACK") != "1",
-    reason=f"not on this machine: {', '.join(MISSING)}",
-)
+@needs_browser
 def test_every_example_of_the_page_works_and_nothing_is_loaded_from_outside(tmp_path: Path) -> None:
-    offline = ["unshare", "--net", "--map-root-user"]
-    done = subprocess.run(
-        [*offline, sys.executable, "-m", "tests.stack.offline_serving_page", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    seen = json.loads(done.stdout.splitlines()[-1])
-    assert seen["title"].startswith("Watchkeeper")
-    assert {route.replace("\u200b", "") for route in seen["routes"]} == {
+    page = seen("offline_serving_page", tmp_path, 300)
+    assert page["title"].startswith("Watchkeeper")
+    assert {route.replace("\u200b", "") for route in page["routes"]} == {
         "POST /predict",
         "POST /predict_batch",
         "POST /feedback",
@@ -36,7 +18,7 @@ def test_every_example_of_the_page_works_and_nothing_is_loaded_from_outside(tmp_
         "GET /readyz",
         "GET /metrics",
     }
-    assert seen["statuses"] == {
+    assert page["statuses"] == {
         "/predict": 200,
         "/predict_batch": 200,
         "/feedback": 202,
@@ -44,7 +26,7 @@ def test_every_example_of_the_page_works_and_nothing_is_loaded_from_outside(tmp_
         "/livez": 200,
         "/readyz": 200,
     }
-    outside = [url for url in seen["loaded"] if not url.startswith((f"{seen['url']}/", "data:", "blob:"))]
+    outside = [url for url in page["loaded"] if not url.startswith((f"{page['url']}/", "data:", "blob:"))]
     assert outside == []
-    assert f"{seen['url']}/static_content/swagger-ui-bundle.js" in seen["loaded"]
-    assert (seen["failed"], seen["errors"], seen["exceptions"]) == ([], [], [])
+    assert f"{page['url']}/static_content/swagger-ui-bundle.js" in page["loaded"]
+    assert (page["failed"], page["errors"], page["exceptions"]) == ([], [], [])

@@ -7,7 +7,7 @@ from observability.drift.profiles import Column
 
 
 def plain(before: Column, now: Column) -> float:
-    """Jensen-Shannon of categories, Wasserstein in the reference's standard deviations of numbers; 0 of none."""
+    """Jensen-Shannon of categories, Wasserstein in the reference's deviations of numbers; 0 of none."""
     if not before.valued or not now.valued:
         return 0.0
     counts = (before.counts.sum(axis=0), now.counts.sum(axis=0))
