@@ -7,6 +7,7 @@ from prefect import runtime, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.console import OnProgress, reporter
+from flows.watched import watched_task
 from observability import emit
 from observability.metrics import Metric
 
@@ -25,6 +26,7 @@ def run_step(subject: str, name: str, work: Callable[[OnProgress], T], metric: M
     """
     label = f"{subject} · {name}"
 
+    @watched_task
     @task(name=name, task_run_name=label, cache_policy=NO_CACHE, persist_result=False)
     def run() -> T:
         with reporter.step(label) as on_progress, emit.timed(metric, **labels, step=name):

@@ -1,5 +1,7 @@
 """The watch's settings: where events are sent. The layers above extend this class."""
 
+from typing import Literal
+
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -16,5 +18,6 @@ class ObservabilitySettings(BaseSettings):
         default=9877, ge=1, le=65535, description="Port of the exporter on 127.0.0.1, for Prometheus."
     )
     statsd_port: int = Field(
-        default=9125, ge=1, le=65535, description="UDP port of StatsD; statsd_exporter's default."
+        default=9125, ge=1, le=65535, description="Port of StatsD; statsd_exporter's default."
     )
+    statsd_protocol: Literal["udp", "tcp"] = Field(default="udp", description="udp, or tcp: slower, surer.")

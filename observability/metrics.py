@@ -7,24 +7,54 @@ and known; no id, path or user input is one.
 from dataclasses import dataclass
 from typing import Literal
 
+Labels = dict[str, tuple[str, ...] | None]
+"""Allowed values of each label; None where a contract or the code names them."""
+
 
 @dataclass(frozen=True, eq=False)
 class Metric:
-    """One metric; `labels` maps each label to its allowed values, None where a contract names them.
+    """One metric.
 
-    A histogram has `buckets`, upper bounds in the metric's unit. A `pulled` metric is kept by a process that
-    answers for long and is scraped there; the others are pushed by StatsD.
+    A histogram and a timing have `buckets`, upper bounds in the metric's unit. A `pulled` metric is kept by a
+    process that answers for long and is scraped there; the others are pushed by StatsD.
     """
 
     name: str
     kind: Literal["counter", "timing", "gauge", "histogram"]
     help: str
-    labels: dict[str, tuple[str, ...] | None]
+    labels: Labels
     buckets: tuple[float, ...] = ()
     pulled: bool = False
 
 
-TABLE = {"dataset": None, "table": None}
+LONG = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
+"""Bounds of what flows and their steps take, in seconds."""
+
+ENDED = ("completed", "failed", "crashed", "cancelled")
+
+FLOW_RUNS = Metric(
+    "watchkeeper_flow_runs_total",
+    "counter",
+    "Flow runs by how they ended.",
+    {"flow": None, "outcome": ENDED},
+)
+FLOW_SECONDS = Metric(
+    "watchkeeper_flow_seconds", "timing", "Time that a flow run took.", {"flow": None}, LONG
+)
+TASK_RUNS = Metric(
+    "watchkeeper_task_runs_total",
+    "counter",
+    "Task runs by how they ended.",
+    {"task": None, "outcome": ENDED},
+)
+TASK_RETRIES = Metric(
+    "watchkeeper_task_retries_total", "counter", "Further attempts of task runs.", {"task": None}
+)
+TASK_SECONDS = Metric(
+    "watchkeeper_task_seconds", "timing", "Time that a task run took.", {"task": None}, LONG
+)
+
+TABLE: Labels = {"dataset": None, "table": None}
 
 ETL_RUNS = Metric(
     "watchkeeper_etl_runs_total",
@@ -55,9 +85,10 @@ ETL_STEP_SECONDS = Metric(
     "timing",
     "Time that a step of a table's ETL or of its upkeep took.",
     {**TABLE, "step": ("land", "spark", "verdict", "commit", "report", "compact", "expire", "sweep")},
+    LONG,
 )
 
-MODEL: dict[str, tuple[str, ...] | None] = {"model": None}
+MODEL: Labels = {"model": None}
 
 RETRAIN_RUNS = Metric(
     "watchkeeper_retrain_runs_total",
@@ -70,6 +101,7 @@ RETRAIN_STEP_SECONDS = Metric(
     "timing",
     "Time that a step of a retraining took.",
     {**MODEL, "step": ("dataset", "search", "train", "gate", "package", "report")},
+    LONG,
 )
 RETRAIN_ARTICLES = Metric(
     "watchkeeper_retrain_articles",
@@ -119,7 +151,7 @@ def _pulled(
     name: str,
     kind: Literal["counter", "gauge", "histogram"],
     help: str,
-    labels: dict[str, tuple[str, ...] | None] = MODEL,
+    labels: Labels = MODEL,
     buckets: tuple[float, ...] = (),
 ) -> Metric:
     return Metric(f"watchkeeper_{name}", kind, help, labels, buckets, pulled=True)
@@ -195,12 +227,13 @@ SCORE_STEP_SECONDS = Metric(
     "timing",
     "Time that a step of batch scoring took.",
     {**MODEL, "step": ("champion", "land", "spark", "verdict", "commit", "report")},
+    LONG,
 )
 
 OUTCOMES = ("none", "suspected", "confirmed", "not_enough_data", "error")
 """Of a drift verdict."""
 
-SUBJECT: dict[str, tuple[str, ...] | None] = {"subject": None}
+SUBJECT: Labels = {"subject": None}
 """What a drift verdict is about: `dataset.table`, or `model.NAME`."""
 
 DRIFT_RUNS = Metric(
@@ -214,6 +247,7 @@ DRIFT_STEP_SECONDS = Metric(
     "timing",
     "Time that a step of a drift run took.",
     {**SUBJECT, "step": ("profile", "compare", "report")},
+    LONG,
 )
 
 
@@ -242,6 +276,83 @@ LIVE_SCORE = _pulled(
     {**MODEL, "of": ("labels", "low", "high", "confidence")},
 )
 LIVE_LABELS = _pulled("live_labels", "gauge", "Answers of the newest window whose label has arrived.", MODEL)
+DEPLOYMENT: Labels = {"flow": None, "deployment": None}
+
+RUN_STATE = _pulled(
+    "flow_last_run_state",
+    "gauge",
+    "One for how the last run ended, zero for the others; deployment `none` is a command.",
+    {**DEPLOYMENT, "outcome": ENDED},
+)
+RUN_TIME = _pulled("flow_last_run_timestamp_seconds", "gauge", "When the last run ended.", DEPLOYMENT)
+RUN_SECONDS = _pulled("flow_last_run_seconds", "gauge", "Time that the last run took.", DEPLOYMENT)
+SUCCESS_TIME = _pulled(
+    "flow_last_success_timestamp_seconds", "gauge", "When the last run that completed ended.", DEPLOYMENT
+)
+SUCCESS_SECONDS = _pulled(
+    "flow_last_success_seconds", "gauge", "Time that the last run that completed took.", DEPLOYMENT
+)
+RUNNING_SINCE = _pulled(
+    "flow_running_since_timestamp_seconds", "gauge", "When the oldest run that is running began.", DEPLOYMENT
+)
+LATE_RUNS = _pulled(
+    "flow_late_runs", "gauge", "Runs that should have begun, and that no worker has taken.", DEPLOYMENT
+)
+SCHEDULED_RUNS = _pulled(
+    "flow_scheduled_runs",
+    "gauge",
+    "Runs to come of a deployment whose schedule is on; zero where nobody plans them.",
+    DEPLOYMENT,
+)
+WORKER_TIME = _pulled(
+    "worker_heartbeat_timestamp_seconds", "gauge", "When a pool last heard of a worker.", {"pool": None}
+)
+
+TABLE_TIME = _pulled("table_commit_timestamp_seconds", "gauge", "When a table last got new data.", TABLE)
+TABLE_EVENT_TIME = _pulled(
+    "table_newest_event_timestamp_seconds", "gauge", "Newest event time of a table's rows.", TABLE
+)
+TABLE_ROWS = _pulled("table_rows", "gauge", "Rows of a table.", TABLE)
+TABLE_FILES = _pulled("table_files", "gauge", "Data files of a table.", TABLE)
+TABLE_BYTES = _pulled("table_bytes", "gauge", "Bytes of a table's data files.", TABLE)
+COMMIT_ROWS = _pulled(
+    "table_commit_rows",
+    "gauge",
+    "Rows of the newest commit of new data, by where they ended.",
+    {**TABLE, "outcome": ("committed", "quarantined", "duplicate")},
+)
+QUARANTINED_ROWS = _pulled(
+    "table_quarantined_rows",
+    "gauge",
+    "Rows that the newest commit of new data left in quarantine, by the rule that they broke.",
+    {**TABLE, "rule": None},
+)
+LANDING_FILES = _pulled(
+    "landing_files", "gauge", "Files in a data set's landing zone that no table holds.", TABLE
+)
+LANDING_TIME = _pulled(
+    "landing_oldest_timestamp_seconds", "gauge", "When the oldest of them was written.", TABLE
+)
+HOME_FREE = _pulled("home_free_bytes", "gauge", "Bytes free on the disk of WATCHKEEPER_HOME.", {})
+
+CHAMPION_INFO = _pulled(
+    "champion_info", "gauge", "One for the version that is champion.", {**MODEL, "version": None}
+)
+CHAMPION_SINCE = _pulled("champion_since_timestamp_seconds", "gauge", "When the champion became it.", MODEL)
+CHAMPION_CREATED = _pulled(
+    "champion_created_timestamp_seconds", "gauge", "When the champion was trained.", MODEL
+)
+CHAMPION_SCORE = _pulled(
+    "champion_score_ratio", "gauge", "Macro-F1 of the champion on its validation articles.", MODEL
+)
+REFUSED = _pulled(
+    "champion_challengers_refused",
+    "gauge",
+    "Challengers in a row that the gate has not let pass.",
+    MODEL,
+)
+PROMOTIONS = _pulled("champion_promotions", "gauge", "Promotions in the ledger.", MODEL)
+
 COLLECTOR_UP = _pulled(
     "collector_success",
     "gauge",
@@ -253,6 +364,11 @@ COLLECTOR_SECONDS = _pulled(
 )
 
 METRICS = (
+    FLOW_RUNS,
+    FLOW_SECONDS,
+    TASK_RUNS,
+    TASK_RETRIES,
+    TASK_SECONDS,
     ETL_RUNS,
     ETL_ROWS,
     ETL_FILES,
@@ -288,6 +404,31 @@ METRICS = (
     DRIFT_TIME,
     LIVE_SCORE,
     LIVE_LABELS,
+    RUN_STATE,
+    RUN_TIME,
+    RUN_SECONDS,
+    SUCCESS_TIME,
+    SUCCESS_SECONDS,
+    RUNNING_SINCE,
+    LATE_RUNS,
+    SCHEDULED_RUNS,
+    WORKER_TIME,
+    TABLE_TIME,
+    TABLE_EVENT_TIME,
+    TABLE_ROWS,
+    TABLE_FILES,
+    TABLE_BYTES,
+    COMMIT_ROWS,
+    QUARANTINED_ROWS,
+    LANDING_FILES,
+    LANDING_TIME,
+    HOME_FREE,
+    CHAMPION_INFO,
+    CHAMPION_SINCE,
+    CHAMPION_CREATED,
+    CHAMPION_SCORE,
+    REFUSED,
+    PROMOTIONS,
     COLLECTOR_UP,
     COLLECTOR_SECONDS,
 )

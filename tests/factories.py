@@ -12,6 +12,7 @@ import os
 import random
 import shlex
 import shutil
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -277,6 +278,13 @@ def processes_of(home: Path) -> list[int]:
             if str(home).encode() in entry.read_bytes():
                 found.append(int(entry.parent.name))
     return found
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody has just now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:

@@ -5,7 +5,6 @@ import contextlib
 import io
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from flows.config import CHECKOUT
 from services.bento.registry import Registry
 from services.bento.store import open_store
-from tests.factories import wait_until
+from tests.factories import free_port, wait_until
 
 MODEL = "articles"
 QUIET = {"BENTOML_DO_NOT_TRACK": "true", "DO_NOT_TRACK": "1", "NO_PROXY": "127.0.0.1"}
@@ -39,13 +38,6 @@ def picture(brightness: int = 100, kind: str = "JPEG", size: tuple[int, int] = (
 def in_base64(data: bytes) -> str:
     """As JSON carries it."""
     return base64.b64encode(data).decode()
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody has just now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 class Service:

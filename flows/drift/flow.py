@@ -25,6 +25,7 @@ from flows.drift.summaries import Profiled, kinds_of
 from flows.drift.windows import SEASONS, Season, Window
 from flows.errors import WatchkeeperError
 from flows.step import flow_run_id, run_step
+from flows.watched import watched
 from observability import emit
 from observability.drift.profiles import ProfileError
 from observability.drift.verdict import Policy, Verdict, judge
@@ -56,6 +57,7 @@ class Result:
         }
 
 
+@watched
 @flow(name="drift", persist_result=False)
 def drift(
     dataset: str | None = None,

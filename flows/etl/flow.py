@@ -23,12 +23,14 @@ from flows.etl.report import Summary, publish
 from flows.etl.runners.local import LocalRunner
 from flows.etl.steps import TableResult
 from flows.step import flow_run_id, run_step
+from flows.watched import watched
 from observability.metrics import ETL_STEP_SECONDS
 
 REPLANS = 3
 T = TypeVar("T")
 
 
+@watched
 @flow(name="etl", flow_run_name="etl-{dataset}", persist_result=False)
 def etl(
     dataset: str,

@@ -36,6 +36,7 @@ from flows.etl.scores import contracts_of
 from flows.etl.sources import PROPERTY, Sources
 from flows.etl.staged import local_path, profile_path
 from flows.step import flow_run_id
+from flows.watched import watched
 
 
 @dataclass
@@ -50,6 +51,7 @@ class Upkeep:
     notes: list[str] = field(default_factory=list)
 
 
+@watched
 @flow(name="maintain", persist_result=False)
 def maintain() -> dict[str, Upkeep]:
     """Keep every table that has a contract in good order, and the scores."""

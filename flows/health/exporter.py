@@ -4,10 +4,27 @@ import signal
 import sys
 import threading
 
-from flows.config import load_settings
-from flows.drift import collectors
+from flows.config import Settings, load_settings
+from flows.drift.collectors import drift
 from flows.errors import WatchkeeperError, run_command
+from flows.etl.collectors import landing, tables
+from flows.etl.lake import Lake
+from flows.health.collectors import Runs, disk
 from observability.exporter import Collector, serve
+from services.bento.collectors import champions
+
+
+def collectors(settings: Settings) -> list[Collector]:
+    """Every source of truth of this home; what changes slowly or costs much is asked less often."""
+    lake, runs = Lake(settings), Runs(settings)
+    return [
+        Collector("prefect", runs.collect),
+        Collector("tables", lambda: tables(lake)),
+        Collector("landing", lambda: landing(settings, lake), fresh=60.0),
+        Collector("models", lambda: champions(settings)),
+        Collector("drift", lambda: drift(settings)),
+        Collector("disk", lambda: disk(settings)),
+    ]
 
 
 def main() -> int:
@@ -17,7 +34,7 @@ def main() -> int:
         signal.signal(name, lambda *_: over.set())
     port = settings.exporter_port
     try:
-        stop = serve([Collector("drift", lambda: collectors.drift(settings))], port)
+        stop = serve(collectors(settings), port)
     except OSError as error:
         raise WatchkeeperError(
             f"127.0.0.1 port {port}: {error.strerror}; set WATCHKEEPER_EXPORTER_PORT to another"

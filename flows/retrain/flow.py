@@ -27,6 +27,7 @@ from flows.retrain.search import search
 from flows.retrain.split import SplitFile
 from flows.retrain.train import forget, train
 from flows.step import flow_run_id, run_step
+from flows.watched import watched
 from observability import emit
 from observability.metrics import RETRAIN_RUNS, RETRAIN_STEP_SECONDS
 from services.bento.gate import load_policy
@@ -37,6 +38,7 @@ from services.bento.registry import Registry
 from services.bento.store import open_store
 
 
+@watched
 @flow(name="retrain", flow_run_name="retrain-{dataset}", persist_result=False)
 def retrain(
     dataset: str,

@@ -14,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from flows.retrain.config import TrainingConfig
 from flows.retrain.dataset import Dataset
 from flows.retrain.train import Epoch, Trained, forget, train
+from flows.watched import watched_task
 
 STARTUP_TRIALS, WARMUP_EPOCHS = 3, 3
 OnTrial = Callable[[int, TrainingConfig, str, list[Epoch]], None]
@@ -64,6 +65,7 @@ def one_trial(
         if trial.should_prune():
             raise optuna.TrialPruned
 
+    @watched_task
     @task(name="trial", task_run_name=f"trial {trial.number}", cache_policy=NO_CACHE, persist_result=False)
     def run() -> Trained | None:
         try:

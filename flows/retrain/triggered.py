@@ -14,11 +14,13 @@ from flows.retrain.dataset import contract_with_pictures
 from flows.retrain.flow import retrain
 from flows.retrain.promote import EVENTS
 from flows.retrain.report import Outcome
+from flows.watched import watched
 from services.bento.ledger import Entry
 from services.bento.registry import Registry
 from services.bento.store import open_store
 
 
+@watched
 @flow(name="retrain-triggered", flow_run_name="retrain-{dataset}-{cause}", persist_result=False)
 def retrain_triggered(
     dataset: str,

@@ -22,6 +22,7 @@ from flows.score.plan import Scoring
 from flows.score.report import ScoreSummary, publish
 from flows.score.steps import ScoreResult
 from flows.step import flow_run_id, run_step
+from flows.watched import watched
 from observability.metrics import SCORE_STEP_SECONDS
 from services.bento.registry import model_meant
 from services.bento.store import open_store
@@ -34,6 +35,7 @@ def run_name() -> str:
     return f"score-{runtime.flow_run.parameters.get('model') or 'last-promoted'}"
 
 
+@watched
 @flow(name="score", flow_run_name=run_name, persist_result=False)
 def score(source: str, model: str | None = None, replay: bool = False) -> ScoreSummary:
     """Have the champion label every picture at the source that it has not labelled yet.

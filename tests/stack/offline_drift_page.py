@@ -18,6 +18,7 @@ from tests.factories import (
     SHIPPED,
     WarmRunner,
     environment_of,
+    free_port,
     retail_row,
     run_table,
     settings_of,
@@ -25,7 +26,6 @@ from tests.factories import (
     wait_until,
     write_csv,
 )
-from tests.serving import free_port
 from tests.stack.offline_serving_page import PATIENCE, Page, opened
 
 

@@ -1,10 +1,5 @@
 """The registry in a bucket of a real S3-speaking server: MinIO, as a process of its own."""
 
-import os
-import shutil
-import socket
-import subprocess
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,54 +8,28 @@ from typing import Any
 import boto3
 import pytest
 
-from flows.config import CHECKOUT
 from services.bento.manifest import ManifestError
 from services.bento.registry import OvertakenError, Registry, last_promoted, models
 from services.bento.s3_store import S3Store
 from services.bento.store import MissingError, RegistryError, open_store
 from tests import racing
-from tests.factories import wait_until
+from tests.factories import free_port
+from tests.stack.programs import needs, running
 from tests.versions import EVERYTHING, image_model, write_version
 
-MINIO = shutil.which("minio", path=f"{os.environ.get('PATH', '')}:{CHECKOUT / '.tools' / 'bin'}")
 BUCKET = "models"
 USER = {"AWS_ACCESS_KEY_ID": "watchkeeper", "AWS_SECRET_ACCESS_KEY": "watchkeeper"}
-pytestmark = pytest.mark.skipif(
-    MINIO is None and not EVERYTHING, reason="minio is neither on PATH nor in .tools/bin"
-)
+pytestmark = needs("minio")
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a MinIO of this module's own."""
-    assert MINIO, "minio is neither on PATH nor in .tools/bin; .ci/run installs it"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address, folder = f"127.0.0.1:{free_port()}", tmp_path_factory.mktemp("minio")
     account = {"MINIO_ROOT_USER": "watchkeeper", "MINIO_ROOT_PASSWORD": "watchkeeper", "MINIO_UPDATE": "off"}
-    log = tmp_path_factory.mktemp("minio-log") / "log"
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            [MINIO, "server", "--address", address, str(tmp_path_factory.mktemp("minio"))],
-            env=os.environ | account,
-            stdout=stream,
-            stderr=stream,
-        )
-    try:
-        wait_until(lambda: process.poll() is not None or is_ready(address), "MinIO")
-        assert process.poll() is None, log.read_text()
+    command = ["minio", "server", "--address", address, str(folder / "data")]
+    with running(command, f"http://{address}/minio/health/ready", folder / "log", account):
         yield f"http://{address}"
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def is_ready(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://{address}/minio/health/ready", timeout=1) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
 
 
 @pytest.fixture

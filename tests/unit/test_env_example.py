@@ -1,21 +1,18 @@
 """`.env.example` shows every setting with its default, and cannot be stale unnoticed."""
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
 from flows import env_example
 from flows.config import CHECKOUT, Settings
-from flows.errors import WatchkeeperError
 
-FILE = CHECKOUT / ".env.example"
 SETTING = re.compile(r"^#(WATCHKEEPER_[A-Z_]+)=(.*)$", re.MULTILINE)
 
 
 def test_the_file_is_what_the_settings_say() -> None:
-    assert FILE.read_text(encoding="utf-8") == env_example.render()
+    assert env_example.FILE.read_text(encoding="utf-8") == env_example.render()
 
 
 def test_every_setting_is_there_once_and_described() -> None:
@@ -48,25 +45,3 @@ def test_every_value_without_its_comment_is_the_default(
 def test_no_path_of_this_machine_is_in_it() -> None:
     assert str(CHECKOUT) not in env_example.render()
     assert str(Path.home()) + "/" not in env_example.render()
-
-
-def test_the_check_passes_on_the_file_and_fails_on_a_stale_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["env_example", "--check"])
-    assert env_example.main() == 0
-    monkeypatch.setattr(env_example, "render", lambda: "another text")
-    with pytest.raises(WatchkeeperError, match=r"\.env\.example is stale; `task fix` writes it anew"):
-        env_example.main()
-    monkeypatch.setattr(env_example, "CHECKOUT", tmp_path)
-    with pytest.raises(WatchkeeperError, match="stale"):
-        env_example.main()
-
-
-def test_without_the_check_the_file_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = env_example.render()
-    monkeypatch.setattr(env_example, "render", lambda: text)
-    monkeypatch.setattr(env_example, "CHECKOUT", tmp_path)
-    monkeypatch.setattr(sys, "argv", ["env_example"])
-    assert env_example.main() == 0
-    assert (tmp_path / ".env.example").read_text(encoding="utf-8") == text

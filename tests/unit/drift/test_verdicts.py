@@ -3,6 +3,7 @@ import pytest
 from flows.config import Settings
 from flows.drift import collectors, verdicts
 from observability.metrics import DRIFT_COLUMNS, DRIFT_SCORE, DRIFT_STATE, LIVE_LABELS, LIVE_SCORE
+from tests.said import Said
 
 VERDICT = {
     "outcome": "confirmed",
@@ -64,11 +65,7 @@ def test_what_the_exporter_says(settings: Settings) -> None:
     performance = {"labels": 7, "macro_f1": 0.8, "low": 0.7, "high": 0.9, "estimated": 0.75, "trusted": False}
     verdicts.write(verdicts.new_folder(settings, "shop.sales"), VERDICT)
     verdicts.write(verdicts.new_folder(settings, "model.hm"), VERDICT | {"performance": performance})
-    said = {(m.name, tuple(sorted(labels.items()))): value for m, labels, value in collectors.drift(settings)}
-
-    def of(metric: object, **labels: str) -> float | None:
-        return said.get((metric.name, tuple(sorted(labels.items()))))  # type: ignore[attr-defined]
-
+    of = Said(collectors.drift(settings)).of
     assert of(DRIFT_SCORE, subject="shop.sales", column="price") == float("inf")
     assert of(DRIFT_COLUMNS, subject="shop.sales") == 0.5
     assert of(DRIFT_STATE, subject="shop.sales", outcome="confirmed") == 1

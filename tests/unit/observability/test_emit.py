@@ -1,8 +1,9 @@
-"""Events leave as StatsD over UDP, one series a name; nobody listening never stops a run."""
+"""Events leave as StatsD, one series a name; nobody listening never stops a run, nor slows it."""
 
 import re
 import select
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -28,16 +29,19 @@ class Listener:
         return self.socket.recv(65536).decode()
 
     def waiting(self) -> str:
-        """What has come already; over the loopback a datagram is there when `send` returns."""
+        """What has come when all is sent; over the loopback a datagram is there when `send` returns."""
+        emit.sender().close()
+        emit.sender.cache_clear()
         return self.next() if select.select([self.socket], [], [], 0)[0] else NOTHING
 
 
 @pytest.fixture(autouse=True)
 def fresh_client(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A client of the test's own, whatever was sent before."""
-    emit.client.cache_clear()
+    """A sender of the test's own, whatever was sent before."""
+    emit.sender.cache_clear()
     yield
-    emit.client.cache_clear()
+    emit.sender().close()
+    emit.sender.cache_clear()
 
 
 @pytest.fixture
@@ -149,24 +153,63 @@ def emit_everything() -> None:
         pass
 
 
-def test_nobody_listening_is_no_error(listener: Listener) -> None:
-    listener.socket.close()
+def lost() -> None:
+    """Emit to where nothing can arrive; the sender ends in time all the same."""
     for _ in range(3):  # the first is refused by the port, the next would hear of it
         emit_everything()
+    emit.sender().close()
 
 
-def test_a_host_that_has_no_address_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_address(*_: object, **__: object) -> None:
+def test_nobody_listening_is_no_error(listener: Listener, caplog: pytest.LogCaptureFixture) -> None:
+    listener.socket.close()
+    lost()
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("protocol", ["udp", "tcp"])
+@pytest.mark.parametrize("host", [".", "a..b", "x" * 70])
+def test_a_host_that_can_have_no_address_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, host: str, protocol: str
+) -> None:
+    monkeypatch.setenv("WATCHKEEPER_STATSD_PROTOCOL", protocol)
+    monkeypatch.setenv("WATCHKEEPER_STATSD_HOST", host)
+    lost()
+
+
+def test_a_name_server_that_does_not_answer_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = threading.Event()
+
+    def late(*_: object, **__: object) -> None:
+        answers.wait()
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setenv("WATCHKEEPER_STATSD_HOST", "statsd.example")
-    monkeypatch.setattr(socket, "getaddrinfo", no_address)
-    emit_everything()
-    assert emit.client() is None
+    monkeypatch.setattr(socket, "getaddrinfo", late)
+    for _ in range(2 * emit.WAITING):  # what waits beyond the bound is lost
+        emit.count(ETL_ROWS, 1, **LABELS)
+    answers.set()
 
 
-@pytest.mark.parametrize("host", [".", "a..b", "x" * 70])
-def test_a_host_that_can_have_no_address_is_no_error(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
-    monkeypatch.setenv("WATCHKEEPER_STATSD_HOST", host)
-    emit_everything()
-    assert emit.client() is None
+def test_over_tcp_the_same_lines_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("WATCHKEEPER_STATSD_PROTOCOL", "tcp")
+        monkeypatch.setenv("WATCHKEEPER_STATSD_PORT", str(server.getsockname()[1]))
+        server.settimeout(10)
+        emit.count(ETL_ROWS, 7, **LABELS)
+        emit.count(ETL_ROWS, 8, **LABELS)
+        arriving, _ = server.accept()
+        arriving.settimeout(10)
+        with arriving, arriving.makefile() as lines:
+            assert [next(lines).rpartition(":")[2] for _ in range(2)] == ["7|c\n", "8|c\n"]
+
+
+def test_a_connection_that_is_refused_is_not_tried_at_once_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[object] = []
+
+    def refused(address: object) -> None:
+        tried.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(emit, "connected", lambda: refused("statsd"))
+    lost()
+    assert tried == ["statsd"]

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from observability.exporter import Collector, Exporter, Sample, serve
 from observability.metrics import DRIFT_COLUMNS
-from tests.serving import free_port
+from tests.factories import free_port
 
 
 def good() -> Iterator[Sample]:

@@ -33,6 +33,13 @@ UNIT: dict[str, str | tuple[str, ...]] = {
         "_threshold",
         "_state",
         "_success",
+        # Numbers of things.
+        "_runs",
+        "_rows",
+        "_files",
+        "_refused",
+        "_promotions",
+        "_bytes",
     ),
     "histogram": ("_seconds", "_ratio", "_size"),
 }

@@ -1,0 +1,87 @@
+"""What the exporter says of tables and of what waits for them: read from the lake and the landing zone."""
+
+import fnmatch
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
+
+from flows.config import Settings
+from flows.etl.contract import Contract, datasets, load_dataset
+from flows.etl.lake import Lake
+from flows.etl.land import open_source
+from flows.etl.steps import PREFIX
+from observability.exporter import Sample
+from observability.metrics import (
+    COMMIT_ROWS,
+    LANDING_FILES,
+    LANDING_TIME,
+    QUARANTINED_ROWS,
+    TABLE_BYTES,
+    TABLE_EVENT_TIME,
+    TABLE_FILES,
+    TABLE_ROWS,
+    TABLE_TIME,
+)
+
+SIZES = {
+    TABLE_ROWS: "total-records",
+    TABLE_FILES: "total-data-files",
+    TABLE_BYTES: "total-files-size",
+}
+
+
+def tables(lake: Lake) -> Iterator[Sample]:
+    """Of each table of the lake its size, and what its newest data was like."""
+    for identifier in lake.tables():
+        if table := lake.table(identifier):
+            yield from of_table(table)
+
+
+def of_table(table: Table) -> Iterator[Sample]:
+    """One table; compaction and work done again are no news of its data."""
+    dataset, name = table.name()
+    label = {"dataset": dataset, "table": name}
+    now = table.current_snapshot()
+    for metric, key in SIZES.items():
+        yield metric, label, float((now.summary[key] if now and now.summary else None) or 0)
+    data = [s for s in table.snapshots() if s.summary and s.summary[PREFIX + "kind"] == "etl"]
+    if data:
+        yield from of_commit(label, max(data, key=lambda snapshot: snapshot.timestamp_ms))
+
+
+def of_commit(label: dict[str, str], snapshot: Snapshot) -> Iterator[Sample]:
+    """The newest commit of new data."""
+    said = snapshot.summary
+    assert said  # who gives it has looked
+    yield TABLE_TIME, label, snapshot.timestamp_ms / 1000
+    if newest := said[PREFIX + "newest-event"]:
+        yield TABLE_EVENT_TIME, label, datetime.fromisoformat(newest).replace(tzinfo=UTC).timestamp()
+    for outcome in ("committed", "quarantined", "duplicate"):
+        yield COMMIT_ROWS, {**label, "outcome": outcome}, float(said[f"{PREFIX}rows-{outcome}"] or 0)
+    for rule, rows in json.loads(said[PREFIX + "quarantined-by-rule"] or "{}").items():
+        yield QUARANTINED_ROWS, {**label, "rule": rule}, rows
+
+
+def landing(settings: Settings, lake: Lake) -> Iterator[Sample]:
+    """Of each table whose data set has a landing zone the files in it that the table does not hold."""
+    for dataset in datasets(settings.contracts):
+        if (settings.landing / dataset).is_dir():
+            for contract in load_dataset(settings.contracts, dataset):
+                yield from of_landing(settings, lake, contract)
+
+
+def of_landing(settings: Settings, lake: Lake, contract: Contract) -> Iterator[Sample]:
+    """One table's."""
+    label = {"dataset": contract.dataset, "table": contract.table}
+    source = open_source(str(settings.landing / contract.dataset))
+    known = lake.sources(lake.table(contract.identifier))
+    held, pattern = known.committed.keys() | known.rejected.keys(), contract.source.pattern
+    waiting = [
+        file for name, file in source.find().items() if fnmatch.fnmatch(name, pattern) and name not in held
+    ]
+    yield LANDING_FILES, label, len(waiting)
+    if waiting:
+        yield LANDING_TIME, label, min(file.mtime.timestamp() for file in waiting)

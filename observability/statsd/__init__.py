@@ -1,0 +1,1 @@
+"""From StatsD to Prometheus: the mapping of statsd_exporter."""

@@ -1,0 +1,185 @@
+"""What the exporter says of tables, of the landing zone and of runs is what these are."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.config import Settings
+from flows.errors import WatchkeeperError
+from flows.etl.collectors import landing, tables
+from flows.etl.lake import Lake
+from flows.health.collectors import Runs
+from flows.server import stop_server
+from observability.metrics import (
+    COMMIT_ROWS,
+    LANDING_FILES,
+    LANDING_TIME,
+    LATE_RUNS,
+    QUARANTINED_ROWS,
+    RUN_SECONDS,
+    RUN_STATE,
+    RUN_TIME,
+    RUNNING_SINCE,
+    SCHEDULED_RUNS,
+    SUCCESS_TIME,
+    TABLE_BYTES,
+    TABLE_EVENT_TIME,
+    TABLE_FILES,
+    TABLE_ROWS,
+    TABLE_TIME,
+    WORKER_TIME,
+)
+from tests.checkout import Checkout
+from tests.factories import (
+    compact_table,
+    data_files,
+    retail_row,
+    run_table,
+    shipped,
+    wait_until,
+    write_csv,
+)
+from tests.said import Said
+
+pytestmark = pytest.mark.timeout(300)
+RETAIL = {"dataset": "online_retail", "table": "transactions"}
+
+
+def test_a_table_and_what_its_newest_data_was_like(settings: Settings) -> None:
+    contract, folder = shipped("online_retail.transactions"), settings.home / "in"
+    write_csv(folder / "2010-12-01.csv.gz", [retail_row(StockCode=n) for n in range(5)])
+    run_table(settings, contract, folder)
+    good = [retail_row(StockCode=n, InvoiceDate="2010-12-02 10:30:00") for n in range(40)]
+    bad = [retail_row(Quantity=-1), retail_row(UnitPrice=-1)]
+    write_csv(folder / "2010-12-02.csv.gz", [*good, *bad, good[0]])
+    before = time.time()
+    run_table(settings, contract, folder)
+    found, lake = Said(tables(Lake(settings))), Lake(settings)
+    files = data_files(settings, "online_retail.transactions").values()
+    assert found.of(TABLE_ROWS, **RETAIL) == 45
+    assert found.of(TABLE_FILES, **RETAIL) == len(files)
+    assert found.of(TABLE_BYTES, **RETAIL) == sum(file.file_size_in_bytes for file in files)
+    assert found.of(TABLE_EVENT_TIME, **RETAIL) == 1291285800, "2010-12-02 10:30 UTC"
+    outcomes = {"committed": 40, "quarantined": 2, "duplicate": 1}
+    assert {name: found.of(COMMIT_ROWS, **RETAIL, outcome=name) for name in outcomes} == outcomes
+    broken = [labels["rule"] for metric, labels, _ in tables(lake) if metric is QUARANTINED_ROWS]
+    assert len(broken) == 2
+    committed = found.of(TABLE_TIME, **RETAIL)
+    assert committed is not None
+    assert before <= committed + 0.001 < time.time() + 1
+
+    compact_table(settings, contract)
+    again = Said(tables(lake))
+    assert again.of(TABLE_TIME, **RETAIL) == committed, "compaction is no new data"
+    assert again.of(TABLE_ROWS, **RETAIL) == 45
+
+
+def test_what_waits_in_the_landing_zone(settings: Settings) -> None:
+    contract, folder = shipped("online_retail.transactions"), settings.landing / "online_retail"
+    lake = Lake(settings)
+    assert list(landing(settings, lake)) == []
+    first = write_csv(folder / "2010-12-01.csv.gz", [retail_row()])
+    (folder / "readme.txt").write_text("of no table")
+    found = Said(landing(settings, lake))
+    assert found.of(LANDING_FILES, **RETAIL) == 1
+    assert found.of(LANDING_TIME, **RETAIL) == pytest.approx(first.stat().st_mtime, abs=0.001)
+    run_table(settings, contract, folder)
+    found = Said(landing(settings, lake))
+    assert found.of(LANDING_FILES, **RETAIL) == 0
+    assert found.of(LANDING_TIME, **RETAIL) is None
+
+
+# Stands in for the ETL: what the exporter says does not depend on what a flow does.
+FLOW = """
+import time
+from pathlib import Path
+from prefect import flow
+
+@flow
+def etl(dataset: str, source: str | None = None) -> None:
+    if dataset == "garments":
+        raise ValueError("no good")
+    while source and Path(source).exists():
+        time.sleep(0.1)
+"""
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    made = Checkout(tmp_path_factory.mktemp("watched"), {"flows/etl/flow.py": FLOW})
+    made.run("flows.server", "deploy")
+    yield made
+    stop_server(made.settings)
+
+
+def start(checkout: Checkout, deployment: str, *parameters: str) -> None:
+    given = [word for parameter in parameters for word in ("--param", parameter)]
+    checkout.run("flows.prefect_cli", "deployment", "run", f"etl/{deployment}", *given)
+
+
+def test_runs_as_they_begin_and_end(checkout: Checkout, tmp_path: Path) -> None:
+    runs = Runs(checkout.settings)
+    hm = {"flow": "etl", "deployment": "etl-hm"}
+    garments = {"flow": "etl", "deployment": "etl-garments"}
+    assert Said(runs.collect()).of(RUN_TIME, **hm) is None
+    assert Said(runs.collect()).of(LATE_RUNS, **hm) == 0
+    assert Said(runs.collect()).of(SCHEDULED_RUNS, **hm) is None, "no schedule is on"
+
+    start(checkout, "etl-hm")
+    wait_until(lambda: Said(runs.collect()).of(LATE_RUNS, **hm) == 1, "a run that no worker takes", 60)
+    start(checkout, "etl-garments")
+    gate = tmp_path / "shut"
+    gate.touch()
+    start(checkout, "etl-online-retail", f"source={gate}")
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "flows.prefect_cli", "worker", "start", "--pool", "watchkeeper"],
+        cwd=checkout.folder,
+        env=checkout.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        retail = {"flow": "etl", "deployment": "etl-online-retail"}
+        wait_until(lambda: Said(runs.collect()).of(RUNNING_SINCE, **retail) is not None, "a run", 90)
+        wait_until(lambda: Said(runs.collect()).of(RUN_TIME, **garments) is not None, "a failure", 90)
+        wait_until(lambda: Said(runs.collect()).of(RUN_TIME, **hm) is not None, "a success", 90)
+        gate.unlink()
+        wait_until(lambda: Said(runs.collect()).of(RUN_TIME, **retail) is not None, "its end", 60)
+    finally:
+        worker.terminate()
+        worker.wait(30)
+    for found in (Said(runs.collect()), Said(Runs(checkout.settings).collect())):
+        assert found.of(RUN_STATE, **hm, outcome="completed") == 1
+        assert found.of(RUN_STATE, **hm, outcome="failed") == 0
+        assert found.of(RUN_STATE, **garments, outcome="failed") == 1
+        assert found.of(SUCCESS_TIME, **hm) == found.of(RUN_TIME, **hm)
+        assert found.of(SUCCESS_TIME, **garments) is None
+        assert found.of(RUNNING_SINCE, **retail) is None
+        assert found.of(LATE_RUNS, **hm) == 0
+        took, beat = found.of(RUN_SECONDS, **retail), found.of(WORKER_TIME, pool="watchkeeper")
+        assert took is not None
+        assert beat is not None
+        assert 0 < took < 300
+        assert time.time() - 300 < beat <= time.time()
+
+
+def test_a_failure_after_a_success_keeps_the_success(checkout: Checkout) -> None:
+    runs = Runs(checkout.settings)
+    good = Said(runs.collect()).of(SUCCESS_TIME, flow="etl", deployment="etl-hm")
+    assert good
+    start(checkout, "etl-hm", "dataset=garments")
+    checkout.run("flows.prefect_cli", "worker", "start", "--pool", "watchkeeper", "--run-once")
+    wait_until(
+        lambda: Said(runs.collect()).of(RUN_STATE, flow="etl", deployment="etl-hm", outcome="failed") == 1,
+        "the failure",
+    )
+    assert Said(runs.collect()).of(SUCCESS_TIME, flow="etl", deployment="etl-hm") == good
+
+
+def test_without_a_server_the_collector_says_so(settings: Settings) -> None:
+    with pytest.raises(WatchkeeperError, match="no Prefect server runs; `task server` starts one"):
+        list(Runs(settings).collect())
