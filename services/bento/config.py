@@ -32,7 +32,10 @@ class BentoSettings(ObservabilitySettings):
         default=None, description="Bearer token that guards everything but /livez and /readyz."
     )
     serve_queue: int = Field(
-        default=24, ge=1, description="Inputs that a worker holds at once; more are answered with 429."
+        default=24, ge=1, description="Inputs that a worker holds for long; more are answered with 429."
+    )
+    serve_burst: int = Field(
+        default=96, ge=1, description="Inputs that a worker holds where its queue is full for under a second."
     )
     serve_batch: int = Field(default=8, ge=1, description="Inputs that a worker gives the model at once.")
     serve_body_mb: int = Field(default=10, ge=1, description="Largest request body, in MiB.")

@@ -24,6 +24,7 @@ from observability.metrics import (
     SERVE_QUEUE,
     SERVE_SHADOW,
 )
+from services.bento.admission import Admission
 from services.bento.bodies import Bodies
 from services.bento.champion import ChampionWatch
 from services.bento.config import BentoSettings
@@ -81,6 +82,7 @@ class Serving:
         self.bodies = Bodies(settings.serve_body_mb << 20, settings.serve_timeout_seconds)
         self._shadows: Lane[Answered] = Lane("shadow", 1, self._ask_shadow)
         self.inside = 0
+        self._admission = Admission(settings.serve_queue, settings.serve_burst)
         landing = settings.landing / "serving"
         sizes = (settings.serve_log_rows, settings.serve_log_seconds)
         self._log = LandingLog(landing / "predictions", *sizes, rows_of)
@@ -164,7 +166,7 @@ class Serving:
     def refuse_when_full(self) -> None:
         """Say that the queue is full, before anything of a request is read."""
         waiting = max(self.inside, self.engine.waiting)
-        if waiting >= self.settings.serve_queue:
+        if self._admission.refuses(waiting):
             raise ProblemError("busy", f"{waiting} inputs wait already; try again")
 
     def feedback(self, said: object) -> None:

@@ -241,7 +241,9 @@ def until_busy(service: Service) -> tuple[InFlight, httpx.Response]:
 
 
 def test_a_full_queue_refuses_and_an_end_drains(tmp_path: Path) -> None:
-    with Service(tmp_path / "home", workers=1, serve_queue=1, serve_timeout_seconds=60) as service:
+    with Service(
+        tmp_path / "home", workers=1, serve_queue=1, serve_burst=1, serve_timeout_seconds=60
+    ) as service:
         add(service, tmp_path, "slow", slow())
         service.registry.promote("slow", None)
         service.wait()
