@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ class Engine:
     Args:
         batch: inputs given to the model at once, at most.
         large: large pictures that may wait; more are refused.
-        after: called in the thread with each batch, when its answers are on their way.
+        after: called in the thread with each batch, when its answers are on their way and no input waits.
     """
 
     def __init__(self, batch: int, large: int, after: Callable[[Answered], None]) -> None:
@@ -104,7 +105,7 @@ class Engine:
         finally:
             self._loop.call_soon_threadsafe(deliver, batch, results)
         if answered:
-            self._after(answered)
+            self._lane.later(partial(self._after, answered))
 
     def _work_large(self, items: list[Waiting]) -> None:
         (item,) = items

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 LOG = logging.getLogger("watchkeeper.serve")
+MOST_LATER = 16
+"""What may be put off; more of it is done though items wait."""
 T = TypeVar("T")
 
 
@@ -17,6 +19,7 @@ class Lane(Generic[T]):
     def __init__(self, name: str, batch: int, work: Callable[[list[T]], None]) -> None:
         self._batch, self._work = batch, work
         self._queue: deque[T] = deque()
+        self._later: deque[Callable[[], None]] = deque()
         self._wake = threading.Condition()
         self._closed = False
         self._since: float | None = None
@@ -38,6 +41,10 @@ class Lane(Generic[T]):
             self._queue.append(item)
             self._wake.notify()
 
+    def later(self, task: Callable[[], None]) -> None:
+        """From within `work`: do this when nothing waits."""
+        self._later.append(task)
+
     def close(self) -> None:
         """Work off what waits, and end the thread."""
         with self._wake:
@@ -46,15 +53,21 @@ class Lane(Generic[T]):
         self._thread.join(10)
 
     def _run(self) -> None:
-        while True:
-            with self._wake:
-                self._wake.wait_for(lambda: self._queue or self._closed)
-                if not self._queue:
-                    return
-                items = [self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))]
+        while task := self._next():
             self._since = time.monotonic()
             try:
-                self._work(items)
+                task()
             except Exception:
-                LOG.exception("%s: %d items failed", self._thread.name, len(items))
+                LOG.exception("%s failed", self._thread.name)
             self._since = None
+
+    def _next(self) -> Callable[[], None] | None:
+        """What to do now; None when all is done and the lane is closed."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._queue or self._later or self._closed)
+            if self._later and (not self._queue or len(self._later) >= MOST_LATER):
+                return self._later.popleft()
+            if not self._queue:
+                return None
+            items = [self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))]
+        return lambda: self._work(items)

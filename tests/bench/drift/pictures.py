@@ -1,7 +1,7 @@
 """Photographs as a network sees them, and what can happen to a camera."""
 
+import csv
 import io
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from observability.drift.profiles import Cells, Kind, Scale, cells_of, scale_of
 from services.bento.manifest import ImageInput, Manifest
@@ -45,39 +48,59 @@ class Seen:
 
 
 class Eye:
-    """A version that answers, and the photographs."""
+    """A network with drawn weights whose last layer is fitted: it tells classes apart, if not well.
 
-    def __init__(self, folder: Path, manifest: Manifest, photographs: list[tuple[Path, str]]) -> None:
-        self._predictor, self._manifest = Predictor(folder, manifest, threads=2), manifest
+    Args:
+        folder: the version's.
+        manifest: of the version.
+        photographs: that it sees.
+        known: others, that the layer is fitted to.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        photographs: list[tuple[Path, str]],
+        known: list[tuple[Path, str]],
+    ) -> None:
+        assert isinstance(manifest.input, ImageInput)
+        self._predictor, self._spec = Predictor(folder, manifest, threads=2), manifest.input
         self._photographs = photographs
+        self._layer = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+        self._layer.fit(self._look(known, None)[0], [name for _, name in known])
 
     def see(self, change: Callable[[Image.Image], bytes] | None = None) -> Seen:
         """All photographs, each changed first."""
-        spec = self._manifest.input
-        assert isinstance(spec, ImageInput)
-        rows: dict[str, list[Any]] = {name: [] for name in KINDS}
-        for start in range(0, len(self._photographs), 64):
-            looks, pixels = [], []
-            for path, _ in self._photographs[start : start + 64]:
+        embedding, rows = self._look(self._photographs, change)
+        shares = self._layer.predict_proba(embedding)
+        rows["label"] = self._layer.classes_[shares.argmax(axis=1)]
+        rows["probability"], rows["entropy"] = shares.max(axis=1), entropy(shares)
+        for number, name in enumerate(WATCHED["embedding"]):
+            known = number < embedding.shape[1]
+            rows[name] = embedding[:, number] if known else np.full(len(embedding), np.nan)
+        held = {n: np.array(v, object if KINDS[n] == "categorical" else np.float64) for n, v in rows.items()}
+        return Seen(held, np.array([name for _, name in self._photographs], object))
+
+    def _look(
+        self, photographs: list[tuple[Path, str]], change: Callable[[Image.Image], bytes] | None
+    ) -> tuple[Any, dict[str, Any]]:
+        """The embedding and the descriptors of photographs."""
+        embedding, rows = [], []
+        for start in range(0, len(photographs), 64):
+            pixels = []
+            for path, _ in photographs[start : start + 64]:
                 data = path.read_bytes()
                 if change:
                     with Image.open(io.BytesIO(data)) as image:
                         data = change(image.convert("RGB"))
-                picture = decode(data, spec.height, spec.width)
-                looks.append(descriptors(picture))
+                picture = decode(data, self._spec.height, self._spec.width)
+                rows.append(descriptors(picture))
                 pixels.append(picture.pixels)
-            answer = self._predictor.predict(as_input(pixels, spec))
+            answer = self._predictor.predict(as_input(pixels, self._spec))
             assert answer.embedding is not None
-            rows["label"] += [self._manifest.classes[n] for n in answer.outputs.argmax(axis=1)]
-            rows["probability"] += answer.outputs.max(axis=1).tolist()
-            rows["entropy"] += entropy(answer.outputs).tolist()
-            for name in DESCRIPTORS:
-                rows[name] += [look[name] for look in looks]
-            for number, name in enumerate(WATCHED["embedding"]):
-                known = number < answer.embedding.shape[1]
-                rows[name] += answer.embedding[:, number].tolist() if known else [np.nan] * len(looks)
-        held = {n: np.array(v, object if KINDS[n] == "categorical" else np.float64) for n, v in rows.items()}
-        return Seen(held, np.array([name for _, name in self._photographs], object))
+            embedding.append(answer.embedding)
+        return np.concatenate(embedding), {name: [row[name] for row in rows] for name in DESCRIPTORS}
 
 
 def jpeg(image: Image.Image, quality: int = 90) -> bytes:
@@ -128,11 +151,9 @@ SHIFTS = {
 }
 
 
-def photographs(folder: Path, count: int, seed: int = 0) -> list[tuple[Path, str]]:
-    """So many of the labelled photographs, drawn without replacement."""
-    import csv
-
+def photographs(folder: Path, count: int) -> tuple[list[tuple[Path, str]], list[tuple[Path, str]]]:
+    """So many of the labelled photographs, drawn without replacement; and the others."""
     with (folder / "articles.csv").open(encoding="utf-8", newline="") as stream:
         rows = [(folder / row["image_path"], row["product_group_name"]) for row in csv.DictReader(stream)]
-    order = np.random.default_rng(seed).permutation(len(rows))[:count]
-    return [rows[n] for n in sorted(order, key=lambda n: os.fspath(rows[n][0]))]
+    order = np.random.default_rng(0).permutation(len(rows))
+    return [rows[n] for n in order[:count]], [rows[n] for n in order[count:]]
