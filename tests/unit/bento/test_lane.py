@@ -1,4 +1,4 @@
-"""A lane's one thread: batches in their order, what was put off when nothing waits, and all of it at the end."""
+"""A lane's one thread: batches in their order, what was put off when nothing waits, all of it at the end."""
 
 import threading
 
