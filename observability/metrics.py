@@ -312,6 +312,9 @@ TABLE_TIME = _pulled("table_commit_timestamp_seconds", "gauge", "When a table la
 TABLE_EVENT_TIME = _pulled(
     "table_newest_event_timestamp_seconds", "gauge", "Newest event time of a table's rows.", TABLE
 )
+TABLE_MAX_AGE = _pulled(
+    "table_max_age_seconds", "gauge", "How old a table's newest row may be, by its contract.", TABLE
+)
 TABLE_ROWS = _pulled("table_rows", "gauge", "Rows of a table.", TABLE)
 TABLE_FILES = _pulled("table_files", "gauge", "Data files of a table.", TABLE)
 TABLE_BYTES = _pulled("table_bytes", "gauge", "Bytes of a table's data files.", TABLE)
@@ -415,6 +418,7 @@ METRICS = (
     WORKER_TIME,
     TABLE_TIME,
     TABLE_EVENT_TIME,
+    TABLE_MAX_AGE,
     TABLE_ROWS,
     TABLE_FILES,
     TABLE_BYTES,

@@ -22,6 +22,7 @@ from observability.metrics import (
     TABLE_BYTES,
     TABLE_EVENT_TIME,
     TABLE_FILES,
+    TABLE_MAX_AGE,
     TABLE_ROWS,
     TABLE_TIME,
 )
@@ -63,6 +64,15 @@ def of_commit(label: dict[str, str], snapshot: Snapshot) -> Iterator[Sample]:
         yield COMMIT_ROWS, {**label, "outcome": outcome}, float(said[f"{PREFIX}rows-{outcome}"] or 0)
     for rule, rows in json.loads(said[PREFIX + "quarantined-by-rule"] or "{}").items():
         yield QUARANTINED_ROWS, {**label, "rule": rule}, rows
+
+
+def contracts(settings: Settings) -> Iterator[Sample]:
+    """How old a table may be, where its contract says so."""
+    for dataset in datasets(settings.contracts):
+        for contract in load_dataset(settings.contracts, dataset):
+            if contract.table_rules.max_age_days is not None:
+                label = {"dataset": contract.dataset, "table": contract.table}
+                yield TABLE_MAX_AGE, label, contract.table_rules.max_age_days * 86_400
 
 
 def landing(settings: Settings, lake: Lake) -> Iterator[Sample]:

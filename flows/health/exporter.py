@@ -7,7 +7,7 @@ import threading
 from flows.config import Settings, load_settings
 from flows.drift.collectors import drift
 from flows.errors import WatchkeeperError, run_command
-from flows.etl.collectors import landing, tables
+from flows.etl.collectors import contracts, landing, tables
 from flows.etl.lake import Lake
 from flows.health.collectors import Runs, disk
 from observability.exporter import Collector, serve
@@ -20,6 +20,7 @@ def collectors(settings: Settings) -> list[Collector]:
     return [
         Collector("prefect", runs.collect),
         Collector("tables", lambda: tables(lake)),
+        Collector("contracts", lambda: contracts(settings), fresh=60.0),
         Collector("landing", lambda: landing(settings, lake), fresh=60.0),
         Collector("models", lambda: champions(settings)),
         Collector("drift", lambda: drift(settings)),

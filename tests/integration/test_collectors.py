@@ -10,7 +10,7 @@ import pytest
 
 from flows.config import Settings
 from flows.errors import WatchkeeperError
-from flows.etl.collectors import landing, tables
+from flows.etl.collectors import contracts, landing, tables
 from flows.etl.lake import Lake
 from flows.health.collectors import Runs
 from flows.server import stop_server
@@ -29,6 +29,7 @@ from observability.metrics import (
     TABLE_BYTES,
     TABLE_EVENT_TIME,
     TABLE_FILES,
+    TABLE_MAX_AGE,
     TABLE_ROWS,
     TABLE_TIME,
     WORKER_TIME,
@@ -36,6 +37,7 @@ from observability.metrics import (
 from tests.checkout import Checkout
 from tests.factories import (
     compact_table,
+    contract_in,
     data_files,
     retail_row,
     run_table,
@@ -76,6 +78,21 @@ def test_a_table_and_what_its_newest_data_was_like(settings: Settings) -> None:
     again = Said(tables(lake))
     assert again.of(TABLE_TIME, **RETAIL) == committed, "compaction is no new data"
     assert again.of(TABLE_ROWS, **RETAIL) == 45
+
+
+def test_how_old_a_table_may_be(settings: Settings, tmp_path: Path) -> None:
+    plain = {
+        "description": "Items.",
+        "source": {"pattern": "*.csv", "format": "csv"},
+        "columns": {"id": {"type": "int"}, "at": {"type": "timestamp"}},
+        "event_time": "at",
+        "duplicates": "drop",
+    }
+    contract_in(tmp_path, "shop", "any", plain)
+    contract_in(tmp_path, "shop", "fresh", {**plain, "table_rules": {"max_age_days": 0.5}})
+    found = Said(contracts(settings.model_copy(update={"contracts": tmp_path})))
+    assert found.of(TABLE_MAX_AGE, dataset="shop", table="fresh") == 43_200
+    assert found.of(TABLE_MAX_AGE, dataset="shop", table="any") is None
 
 
 def test_what_waits_in_the_landing_zone(settings: Settings) -> None:

@@ -1,0 +1,1 @@
+"""What Prometheus is told: rules, and the files that are made of them."""
