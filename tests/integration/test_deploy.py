@@ -37,6 +37,7 @@ def test_every_flow_has_its_deployments(checkout: Checkout) -> None:
         "etl-hm": "hm",
         "etl-online-retail": "online_retail",
         "etl-garments": "garments",
+        "etl-serving": "serving",
         "retrain-garments": "garments",
         "retrain-hm": "hm",
         "maintain": None,

@@ -38,7 +38,14 @@ def test_an_alert_says_who_what_and_how_bad(name: str) -> None:
     assert alert["labels"]["severity"] in SEVERITIES
     assert alert["labels"]["owner"] in ("platform", "data", "ml")
     assert set(alert["annotations"]) == {"summary", "description", "dashboard"}
-    assert alert["annotations"]["dashboard"] in ("overview", "pipelines", "model", "serving", "nodes", "watch")
+    assert alert["annotations"]["dashboard"] in (
+        "overview",
+        "pipelines",
+        "model",
+        "serving",
+        "nodes",
+        "watch",
+    )
 
 
 def test_every_task_that_a_runbook_names_exists() -> None:
