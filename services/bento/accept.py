@@ -3,7 +3,9 @@
 The workers wait for one socket, and whichever wakes first takes what has come: with 32 clients, 26 on one
 worker and 6 on the other are common, and one core waits while the other's queue is full. Here each worker
 says how many connections it has, in a small file that all of them map, and one that has more than the least
-lets the others go first for a moment: the longer, the more it has, as the others may be at a batch.
+lets the others go first for a moment: the longer, the more it has, as the others may be at a batch. As
+connections last, one that has many more all the same, such as after another's death, ends some with an
+answer, ten a second at most; their clients come anew.
 """
 
 import asyncio
@@ -21,10 +23,14 @@ import uvicorn
 
 MOMENT, LONGEST = 0.002, 0.05
 """Seconds for each connection too many, and for all; nobody else came in that time, so it is taken after."""
+SMALL = 4
+"""Connections more than another worker that nobody has to give up."""
 EXHAUSTED = 1.0
 """Seconds until the next try where the process has no file descriptor left."""
 SLOT = struct.Struct("II")  # process, connections
 SLOTS = 512
+NONE_PLEASE = 2**32 - 1
+"""What a worker that takes no more connections says that it has."""
 
 
 def lives(process: int) -> bool:
@@ -87,6 +93,7 @@ class Listener:
 
     def close(self) -> None:
         """Take no more."""
+        self._counts.publish(NONE_PLEASE)
         self._closed = True
         self._loop.remove_reader(self._sock)
 
@@ -136,6 +143,7 @@ class FairServer(uvicorn.Server):
     """uvicorn's server, but for how it takes connections from a socket that is given to it."""
 
     _counts: Counts | None = None
+    _one_too_many = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start as uvicorn does; alone, with TLS or with a socket of its own exactly so."""
@@ -151,8 +159,16 @@ class FairServer(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second; connections that have ended are seen here."""
         if self._counts:
-            self._counts.publish(self._number())
+            mine = self._number()
+            self._counts.publish(mine)
+            least = self._counts.least()
+            self._one_too_many = least is not None and mine > least + SMALL
         return await super().on_tick(counter)
+
+    def gives_up_one(self) -> bool:
+        """Whether the connection that asks should end with its answer: one between two ticks at most."""
+        asked, self._one_too_many = self._one_too_many, False
+        return asked
 
     def _number(self) -> int:
         return len(self.server_state.connections)
@@ -161,4 +177,5 @@ class FairServer(uvicorn.Server):
         made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
+        made.gives_up_one = self.gives_up_one  # type: ignore[attr-defined]
         return made

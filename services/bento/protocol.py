@@ -5,6 +5,7 @@ of its module `auto`: `install` puts ours there, and our server, before the work
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -28,6 +29,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_head = True
         self._timer: asyncio.TimerHandle | None = None
+        self.gives_up_one: Callable[[], bool] = lambda: False  # the server says more
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a head."""
@@ -63,6 +65,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._stop_timer()
         super().on_headers_complete()
+        if self.cycle and self.gives_up_one():
+            self.cycle.keep_alive = False  # its answer says so
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nobody is waited for."""

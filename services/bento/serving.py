@@ -8,7 +8,6 @@ import random
 import re
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.abc import MetaPathFinder
 from pathlib import Path
@@ -19,10 +18,12 @@ import numpy as np
 from observability.errors import WatchkeeperError
 from observability.metrics import (
     SERVE_CONFIDENCE_RATIO,
+    SERVE_LOG_ROWS,
     SERVE_MODEL_INFO,
     SERVE_PREDICTIONS,
     SERVE_QUEUE,
     SERVE_SHADOW,
+    SERVE_SWAPS,
 )
 from services.bento.admission import Admission
 from services.bento.bodies import Bodies
@@ -30,6 +31,7 @@ from services.bento.champion import ChampionWatch
 from services.bento.config import BentoSettings
 from services.bento.engine import Answered, Engine
 from services.bento.instruments import forget_dead_workers, instrument
+from services.bento.kept import Kept, rows_of, told
 from services.bento.landing_log import LandingLog
 from services.bento.lane import Lane
 from services.bento.live import Live, Payload, load
@@ -108,6 +110,7 @@ class Serving:
         """What comes from now on is traffic: what came before, the example, is in no log and no record."""
         if self.engine.live:
             self.engine.live.record = Record()
+            begin_at_zero(self.engine.live.manifest.model)
         # What a worker has loaded by now stays: a full collection of it would hold every answer up for 80 ms.
         gc.collect()
         gc.freeze()
@@ -262,52 +265,12 @@ class Serving:
         self._log.offer(len(kept.ids), kept)
 
 
-@dataclass(frozen=True)
-class Kept:
-    """A batch for the prediction log."""
-
-    live: Live
-    shadow: bool
-    ids: list[str]
-    when: datetime
-    outputs: Any
-    embedding: Any
-    looks: list[dict[str, float]]
-
-
-def rows_of(batches: list[Kept]) -> Any:  # noqa: ANN401  # pyarrow has no types
-    """Rows of the log, made a version at a time: a table of each batch would cost more than its answers."""
-    import pyarrow as pa
-
-    from services.bento.prediction_log import log_rows
-
-    by_version: dict[tuple[int, bool], list[Kept]] = {}
-    for batch in batches:
-        by_version.setdefault((id(batch.live), batch.shadow), []).append(batch)
-    tables = []
-    for same in by_version.values():
-        manifest = same[0].live.manifest
-        known = same[0].embedding is not None
-        tables.append(
-            log_rows(
-                (manifest.model, manifest.version),
-                manifest.classes,
-                [one for batch in same for one in batch.ids],
-                [batch.when for batch in same for _ in batch.ids],
-                np.concatenate([batch.outputs for batch in same]),
-                np.concatenate([batch.embedding for batch in same]) if known else None,
-                [look for batch in same for look in batch.looks],
-                shadow=same[0].shadow,
-            )
-        )
-    return pa.concat_tables(tables)
-
-
-def told(rows: list[tuple[str, datetime, str]]) -> Any:  # noqa: ANN401  # pyarrow has no types
-    """Rows of the feedback."""
-    from services.bento.prediction_log import feedback_rows
-
-    return feedback_rows(rows)
+def begin_at_zero(model: str) -> None:
+    """Make the series that alerts watch for their first event: Prometheus sees no increase in a new one."""
+    for outcome in SERVE_SWAPS.labels["outcome"] or ():
+        instrument(SERVE_SWAPS).labels(model, outcome)
+    for outcome in SERVE_LOG_ROWS.labels["outcome"] or ():
+        instrument(SERVE_LOG_ROWS).labels(outcome)
 
 
 def labels_of(live: Live, outputs: Any) -> list[str]:  # noqa: ANN401  # an array

@@ -85,6 +85,21 @@ def test_a_killed_worker_comes_back_and_the_other_goes_on(service: Service) -> N
     assert broken.keys() <= theirs, broken
 
 
+def test_clients_that_stay_are_shared_again_after_a_worker_was_killed(service: Service) -> None:
+    before = set(workers(service))
+
+    def fewest() -> int:
+        return min(len(clients_of(service, process)) for process in workers(service).values())
+
+    with GoodTraffic(service.port, 2 * CLIENTS, anew=10**6) as traffic:
+        wait_until(lambda: fewest() >= 2, "a share for each")
+        theirs, _ = kill(service)
+        wait_until(lambda: len(set(workers(service)) - before) == 1, "a new worker", seconds=BACK_SECONDS)
+        wait_until(lambda: len(workers(service)) == WORKERS and fewest() >= CLIENTS - 2, "its share", 60)
+    assert traffic.failures == []
+    assert traffic.broken.keys() <= theirs
+
+
 def test_metrics_add_up_after_a_worker_was_killed(service: Service) -> None:
     before = set(workers(service))
     with (

@@ -18,14 +18,15 @@ class GoodTraffic:
     """Clients with kept connections that post good pictures and look at every answer.
 
     `broken` are the client's ports of connections that ended before an answer; a client then opens another.
+    So it does after `anew` requests, and when the service has ended one with an answer.
     """
 
-    def __init__(self, port: int, clients: int, pictures: int = 1) -> None:
+    def __init__(self, port: int, clients: int, pictures: int = 1, anew: int = ANEW) -> None:
         self.answered = 0
         self.failures: list[str] = []
         self.broken: dict[int, str] = {}
         self.slowest = 0.0
-        self._port, self._pictures = port, pictures
+        self._port, self._pictures, self._anew = port, pictures, anew
         self._over, self._lock = threading.Event(), threading.Lock()
         self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(clients)]
         if pictures == 1:
@@ -47,16 +48,18 @@ class GoodTraffic:
     def _run(self) -> None:
         while not self._over.is_set():
             connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
-            connection.connect()
-            port = connection.sock.getsockname()[1]
+            own = 0
             try:
-                for _ in range(ANEW):
+                for _ in range(self._anew):
+                    if connection.sock is None:
+                        connection.connect()
+                        own = port_of(connection)
                     if self._over.wait(PAUSE):
                         break
                     self._ask(connection)
             except (OSError, http.client.HTTPException) as error:
                 with self._lock:
-                    self.broken[port] = repr(error)
+                    self.broken[own] = repr(error)
             finally:
                 connection.close()
 
@@ -76,3 +79,9 @@ class GoodTraffic:
             self.slowest = max(self.slowest, took)
             if not good:
                 self.failures.append(f"{reply.status} after {took:.1f} s: {body[:200]!r}")
+
+
+def port_of(connection: http.client.HTTPConnection) -> int:
+    """The client's own."""
+    port: int = connection.sock.getsockname()[1]
+    return port
