@@ -3,14 +3,17 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from flows.config import CHECKOUT
-from flows.server import running_server
+from flows.server import running_server, stop_server
 from tests.factories import settings_of
 
 
@@ -24,6 +27,15 @@ class Checkout:
         shutil.copy(CHECKOUT / "prefect.yaml", self.folder)
         for path, text in replaced.items():
             (self.folder / path).write_text(text)
+
+    @contextmanager
+    def deployed(self) -> Iterator[Self]:
+        """With a server of its own, and every deployment on it."""
+        try:
+            self.run("flows.server", "deploy")
+            yield self
+        finally:
+            stop_server(self.settings)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -42,6 +54,26 @@ class Checkout:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    @contextmanager
+    def worker(self) -> Iterator[None]:
+        """A worker that takes its runs, while the block lasts."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flows.prefect_cli", "worker", "start", "--pool", "watchkeeper"],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
 
     def ask(self, path: str, **body: Any) -> Any:
         """What the server answers to a question of Prefect's API."""

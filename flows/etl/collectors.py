@@ -5,11 +5,12 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from pyarrow.fs import FileInfo
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
 from flows.config import Settings
-from flows.etl.contract import Contract, datasets, load_dataset
+from flows.etl.contract import Contract, datasets, load_all, load_dataset
 from flows.etl.lake import Lake
 from flows.etl.land import open_source
 from flows.etl.steps import PREFIX
@@ -68,30 +69,27 @@ def of_commit(label: dict[str, str], snapshot: Snapshot) -> Iterator[Sample]:
 
 def contracts(settings: Settings) -> Iterator[Sample]:
     """How old a table may be, where its contract says so."""
-    for dataset in datasets(settings.contracts):
-        for contract in load_dataset(settings.contracts, dataset):
-            if contract.table_rules.max_age_days is not None:
-                label = {"dataset": contract.dataset, "table": contract.table}
-                yield TABLE_MAX_AGE, label, contract.table_rules.max_age_days * 86_400
+    for contract in load_all(settings.contracts):
+        if contract.table_rules.max_age_days is not None:
+            label = {"dataset": contract.dataset, "table": contract.table}
+            yield TABLE_MAX_AGE, label, contract.table_rules.max_age_days * 86_400
 
 
 def landing(settings: Settings, lake: Lake) -> Iterator[Sample]:
     """Of each table whose data set has a landing zone the files in it that the table does not hold."""
     for dataset in datasets(settings.contracts):
         if (settings.landing / dataset).is_dir():
+            found = open_source(str(settings.landing / dataset)).find()
             for contract in load_dataset(settings.contracts, dataset):
-                yield from of_landing(settings, lake, contract)
+                yield from of_landing(lake, contract, found)
 
 
-def of_landing(settings: Settings, lake: Lake, contract: Contract) -> Iterator[Sample]:
-    """One table's."""
+def of_landing(lake: Lake, contract: Contract, found: dict[str, FileInfo]) -> Iterator[Sample]:
+    """One table's, of the files that were found for its data set."""
     label = {"dataset": contract.dataset, "table": contract.table}
-    source = open_source(str(settings.landing / contract.dataset))
     known = lake.sources(lake.table(contract.identifier))
     held, pattern = known.committed.keys() | known.rejected.keys(), contract.source.pattern
-    waiting = [
-        file for name, file in source.find().items() if fnmatch.fnmatch(name, pattern) and name not in held
-    ]
+    waiting = [file for name, file in found.items() if fnmatch.fnmatch(name, pattern) and name not in held]
     yield LANDING_FILES, label, len(waiting)
     if waiting:
         yield LANDING_TIME, label, min(file.mtime.timestamp() for file in waiting)

@@ -424,6 +424,15 @@ def datasets(folder: Path) -> list[str]:
     return sorted({path.parent.name for path in folder.glob("*/*.yaml")})
 
 
+def load_all(folder: Path) -> list[Contract]:
+    """Every contract of every data set.
+
+    Raises:
+        WatchkeeperError: see `load_dataset`.
+    """
+    return [contract for dataset in datasets(folder) for contract in load_dataset(folder, dataset)]
+
+
 def with_event_time(contracts: list[Contract]) -> list[Contract]:
     """Those tables that can be rebuilt by dates.
 

@@ -24,7 +24,7 @@ from pyiceberg.table import StaticTable, Table
 from flows.config import Settings, load_settings
 from flows.console import no_log
 from flows.etl import steps
-from flows.etl.contract import Contract, datasets, load_dataset
+from flows.etl.contract import Contract, load_all
 from flows.etl.flow import step
 from flows.etl.lake import Lake, OvertakenError, files_with
 from flows.etl.land import Landing
@@ -58,10 +58,7 @@ def maintain() -> dict[str, Upkeep]:
     settings = load_settings()
     lake = Lake(settings)
     done: dict[str, Upkeep] = {}
-    shipped = (
-        c for dataset in datasets(settings.contracts) for c in load_dataset(settings.contracts, dataset)
-    )
-    for contract in [*shipped, *contracts_of(lake)]:
+    for contract in [*load_all(settings.contracts), *contracts_of(lake)]:
         if lake.table(contract.identifier) is not None:
             done[contract.identifier] = maintain_table(settings, contract)
     remove_abandoned(settings)

@@ -21,7 +21,8 @@ from spark_job import read_text, report_progress, write_text
 
 # As in `observability/drift/profiles.py`; a test keeps the two the same.
 STEPS, LINEAR, MISSING = 32, 8, 2**30
-SAMPLE, TOGETHER = 100_000, 8
+SAMPLE = 100_000  # rows that fix a column's scale
+TOGETHER = 8  # columns that one pass counts
 
 
 def main(path: str) -> None:

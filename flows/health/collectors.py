@@ -1,6 +1,7 @@
 """What the exporter says of runs and of this machine: Prefect's API, and the disk."""
 
 import shutil
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -25,6 +26,7 @@ from observability.metrics import (
     WORKER_TIME,
 )
 
+GOING = ["SCHEDULED", "PENDING", "RUNNING"]
 PAGE = 200
 """Prefect gives no more at once."""
 Run = dict[str, Any]
@@ -61,10 +63,9 @@ class Runs:
             names = {flow["id"]: flow["name"] for flow in ask.all("/flows/filter")}
             deployments = {each["id"]: each for each in ask.all("/deployments/filter")}
             self._catch_up(ask)
-            going = ask.all(
-                "/flow_runs/filter",
-                flow_runs={"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING"]}}},
-            )
+            going: dict[Key, list[Run]] = defaultdict(list)
+            for run in ask.all("/flow_runs/filter", flow_runs={"state": {"type": {"any_": GOING}}}):
+                going[key_of(run)].append(run)
             pools = ask.all("/work_pools/filter")
             workers = {pool["name"]: ask.all(f"/work_pools/{pool['name']}/workers/filter") for pool in pools}
 
@@ -78,8 +79,7 @@ class Runs:
             yield from ended(label(key), self._last[key], self._success.get(key))
         for deployment in deployments.values():
             key = (deployment["flow_id"], deployment["id"])
-            theirs = [run for run in going if key_of(run) == key]
-            yield from going_on(label(key), deployment, theirs)
+            yield from going_on(label(key), deployment, going[key])
         for pool, found in workers.items():
             beats = [timestamp(worker["last_heartbeat_time"]) for worker in found]
             if beats:

@@ -12,7 +12,7 @@ from observability.metrics import (
     REFUSED,
 )
 from services.bento.config import BentoSettings
-from services.bento.ledger import MOVES, Entry
+from services.bento.ledger import Entry
 from services.bento.registry import Registry, models
 from services.bento.store import open_store
 
@@ -31,7 +31,7 @@ def of_model(registry: Registry) -> Iterator[Sample]:
     label, history = {"model": registry.model}, registry.history()
     yield PROMOTIONS, label, sum(entry.event == "promoted" for entry in history)
     yield REFUSED, label, refused(history)
-    moved = next((entry for entry in reversed(history) if entry.event in MOVES), None)
+    moved = registry.champion()
     if moved is None or moved.champion is None:
         return
     manifest = registry.manifest(moved.champion)

@@ -11,7 +11,6 @@ import argparse
 import os
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from flows.config import CHECKOUT
 from flows.errors import WatchkeeperError, run_command
 from services.bento.registry import Registry
 from services.bento.store import open_store
+from tests.factories import free_port
 
 MODEL = "bench"
 CORES = os.cpu_count() or 2
@@ -82,9 +82,7 @@ class Bench:
         """Our service on all cores, ready; gives the address of its `/predict`."""
         home = fresh(self.scratch / "service")
         register(home, self.version)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         environment = os.environ | {
             "BENTOML_HOME": str(home / "bento"),
             "WATCHKEEPER_HOME": str(home),

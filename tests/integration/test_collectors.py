@@ -1,7 +1,5 @@
 """What the exporter says of tables, of the landing zone and of runs is what these are."""
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +11,6 @@ from flows.errors import WatchkeeperError
 from flows.etl.collectors import contracts, landing, tables
 from flows.etl.lake import Lake
 from flows.health.collectors import Runs
-from flows.server import stop_server
 from observability.metrics import (
     COMMIT_ROWS,
     LANDING_FILES,
@@ -127,10 +124,8 @@ def etl(dataset: str, source: str | None = None) -> None:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
-    made = Checkout(tmp_path_factory.mktemp("watched"), {"flows/etl/flow.py": FLOW})
-    made.run("flows.server", "deploy")
-    yield made
-    stop_server(made.settings)
+    with Checkout(tmp_path_factory.mktemp("watched"), {"flows/etl/flow.py": FLOW}).deployed() as made:
+        yield made
 
 
 def start(checkout: Checkout, deployment: str, *parameters: str) -> None:
@@ -152,23 +147,13 @@ def test_runs_as_they_begin_and_end(checkout: Checkout, tmp_path: Path) -> None:
     gate = tmp_path / "shut"
     gate.touch()
     start(checkout, "etl-online-retail", f"source={gate}")
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "flows.prefect_cli", "worker", "start", "--pool", "watchkeeper"],
-        cwd=checkout.folder,
-        env=checkout.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+    with checkout.worker():
         retail = {"flow": "etl", "deployment": "etl-online-retail"}
         wait_until(lambda: Said(runs.collect()).of(RUNNING_SINCE, **retail) is not None, "a run", 90)
         wait_until(lambda: Said(runs.collect()).of(RUN_TIME, **garments) is not None, "a failure", 90)
         wait_until(lambda: Said(runs.collect()).of(RUN_TIME, **hm) is not None, "a success", 90)
         gate.unlink()
         wait_until(lambda: Said(runs.collect()).of(RUN_TIME, **retail) is not None, "its end", 60)
-    finally:
-        worker.terminate()
-        worker.wait(30)
     for found in (Said(runs.collect()), Said(Runs(checkout.settings).collect())):
         assert found.of(RUN_STATE, **hm, outcome="completed") == 1
         assert found.of(RUN_STATE, **hm, outcome="failed") == 0

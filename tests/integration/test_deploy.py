@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from flows.server import stop_server
 from tests.checkout import Checkout
 
 pytestmark = pytest.mark.timeout(300)
@@ -24,10 +23,8 @@ def etl(dataset: str, source: str | None = None) -> None:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
-    made = Checkout(tmp_path_factory.mktemp("deploy"), {"flows/etl/flow.py": FLOW})
-    made.run("flows.server", "deploy")
-    yield made
-    stop_server(made.settings)
+    with Checkout(tmp_path_factory.mktemp("deploy"), {"flows/etl/flow.py": FLOW}).deployed() as made:
+        yield made
 
 
 def test_every_flow_has_its_deployments(checkout: Checkout) -> None:

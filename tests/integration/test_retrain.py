@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -27,7 +26,7 @@ from services.bento.gate import load_policy
 from services.bento.manifest import read_manifest
 from services.bento.package import tag_of
 from tests.drawn import CLASSES, draw, drawn
-from tests.factories import run_table, settings_of, shipped, table_of, wait_until
+from tests.factories import free_port, run_table, settings_of, shipped, table_of, wait_until
 
 pytestmark = pytest.mark.timeout(600)
 CONTRACT = shipped("garments.articles")
@@ -109,9 +108,7 @@ def test_a_promotion_ends_with_a_bento_whose_tag_is_in_the_ledger(home: Settings
 
 def test_the_bento_answers(home: Settings, first: Outcome, tmp_path: Path) -> None:
     assert first.bento
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [
         sys.executable,
         "-m",

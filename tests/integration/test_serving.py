@@ -320,6 +320,12 @@ def test_the_champion_is_swapped_under_load_within_two_seconds(service: Service)
     assert service.get("/model").json()["version"] == "a"
 
 
+def test_series_that_alerts_watch_are_there_before_their_first_event(service: Service) -> None:
+    found = {(name, dict(labels).get("outcome")) for name, labels in service.metrics()}
+    assert {("watchkeeper_serve_swaps_total", outcome) for outcome in ("failed", "rolled_back")} <= found
+    assert ("watchkeeper_serve_log_rows_total", "dropped") in found
+
+
 @pytest.mark.parametrize("why", ["refused", "damaged"])
 def test_a_champion_that_cannot_be_served_leaves_the_old_one(service: Service, why: str) -> None:
     failed = service.total("watchkeeper_serve_swaps_total", outcome="failed")

@@ -1,10 +1,6 @@
 """From drift, and from new data, to a retraining: a real Prefect server, its automations and a worker."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +10,6 @@ import pytest
 from PIL import Image
 
 from flows.config import Settings
-from flows.server import stop_server
 from services.bento.registry import Registry
 from services.bento.store import open_store
 from tests.checkout import Checkout
@@ -65,23 +60,8 @@ class House(Checkout):
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    made = House(tmp_path, {"flows/retrain/flow.py": RETRAIN})
-    made.run("flows.server", "deploy")
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "flows.prefect_cli", "worker", "start", "--pool", "watchkeeper"],
-        cwd=made.folder,
-        env=made.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    yield made
-    os.killpg(worker.pid, signal.SIGTERM)
-    try:
-        worker.wait(30)
-    except subprocess.TimeoutExpired:
-        os.killpg(worker.pid, signal.SIGKILL)
-    stop_server(made.settings)
+    with House(tmp_path, {"flows/retrain/flow.py": RETRAIN}).deployed() as made, made.worker():
+        yield made
 
 
 def wardrobe(folder: Path, count: int) -> Path:

@@ -20,6 +20,7 @@ from observability.errors import WatchkeeperError
 from services.bento.registry import Registry
 from services.bento.store import open_store
 from tests.bench.serving.version import MODEL
+from tests.factories import free_port
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
 READY_SECONDS = 120.0
@@ -138,13 +139,6 @@ def null(scratch: Path) -> Contender:
     """Answers without work."""
     command = (sys.executable, "-m", "tests.bench.serving.null_server", "{port}")
     return Contender("null server", command, {}, scratch)
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody has just now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager
