@@ -1,4 +1,4 @@
-"""The watch's settings: where events are sent, where its servers listen. The layers above extend this class."""
+"""The watch's settings: where events are sent, where its servers listen. Layers above extend this class."""
 
 from typing import Literal
 
