@@ -22,6 +22,12 @@ class Settings(BentoSettings):
         description="A shared Prefect server to report to; without it, the server that belongs to the home.",
     )
     prefect_api_key: SecretStr | None = Field(default=None, description="API key of that shared server.")
+    prefect_auth_string: SecretStr | None = Field(
+        default=None, description="`user:password` of it, where it asks for one instead of a key."
+    )
+    prefect_ui_url: str | None = Field(
+        default=None, description="Address of its pages, for links; where its API is, unless said."
+    )
     spark_cores: int = Field(default=0, ge=0, description="Cores for local Spark; 0 takes all there are.")
     spark_memory_mb: int = Field(default=2048, ge=512, description="Heap of local Spark, in MiB.")
     spark_log_level: str = Field(
@@ -31,6 +37,11 @@ class Settings(BentoSettings):
     )
     snapshot_retention_days: float = Field(
         default=30, gt=0, description="Days that a superseded lake snapshot stays readable."
+    )
+    listing_seconds: float = Field(
+        default=60,
+        gt=0,
+        description="Seconds for which the exporter's reading of contracts and landing zone is good.",
     )
     orphan_age_hours: float = Field(
         default=24,

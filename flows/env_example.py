@@ -1,5 +1,6 @@
 """`.env.example`, generated from the settings classes."""
 
+import json
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -20,6 +21,8 @@ def render() -> str:
         default = field.default
         if isinstance(default, Path):
             default = default.relative_to(CHECKOUT)
+        if isinstance(default, dict):
+            default = json.dumps(default)
         if default is None or isinstance(default, SecretStr):
             default = ""
         lines.append(f"# {field.description}\n#WATCHKEEPER_{name.upper()}={default}\n")

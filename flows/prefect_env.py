@@ -6,6 +6,7 @@ the folder the command was called from, and no server but the one chosen here. N
 Prefect.
 """
 
+import base64
 import contextlib
 import os
 import sys
@@ -126,9 +127,25 @@ def _api(settings: Settings, server_url: str | None) -> dict[str, str]:
         }
     # A chosen server that is gone must be an error, not runs hidden in an embedded one.
     chosen = {"PREFECT_API_URL": url, "PREFECT_SERVER_EPHEMERAL_ENABLED": "false"}
-    if settings.prefect_api_url and settings.prefect_api_key:
-        chosen["PREFECT_API_KEY"] = settings.prefect_api_key.get_secret_value()
+    if settings.prefect_api_url:
+        if settings.prefect_api_key:
+            chosen["PREFECT_API_KEY"] = settings.prefect_api_key.get_secret_value()
+        if settings.prefect_auth_string:
+            chosen["PREFECT_API_AUTH_STRING"] = settings.prefect_auth_string.get_secret_value()
+        if settings.prefect_ui_url:
+            chosen["PREFECT_UI_URL"] = settings.prefect_ui_url
     return chosen
+
+
+def authorization(settings: Settings) -> dict[str, str]:
+    """The header by which a shared server knows us; none for the home's own, which has no login."""
+    if settings.prefect_api_url is None:
+        return {}
+    if settings.prefect_auth_string:  # before the key, as in Prefect's client
+        plain = settings.prefect_auth_string.get_secret_value().encode()
+        return {"Authorization": f"Basic {base64.b64encode(plain).decode()}"}
+    key = settings.prefect_api_key
+    return {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
 
 
 def _loopback_past_the_proxy(environ: Mapping[str, str]) -> dict[str, str]:

@@ -12,7 +12,6 @@ import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from urllib.parse import urlsplit
 
 from flows.config import Settings, load_settings
 from flows.errors import WatchkeeperError, run_command
@@ -21,6 +20,7 @@ from flows.server_record import (
     ServerRecord,
     is_orphan,
     one_at_a_time,
+    printable,
     read_record,
     remove_record,
     running_server,
@@ -178,9 +178,7 @@ def _print_status(settings: Settings) -> int:
 
 
 def _print_ui(settings: Settings, browse: bool) -> None:
-    parts = urlsplit(_chosen_server(settings).removesuffix("/api"))
-    # A shared server's URL may hold a password, which stays unprinted.
-    url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    url = printable(_chosen_server(settings).removesuffix("/api"))
     print(url)
     if browse:
         webbrowser.open(url)

@@ -91,6 +91,9 @@ def _environment(settings: Settings, port: int) -> dict[str, str]:
         # By default any page in the user's browser may call the API, and an API call runs code.
         PREFECT_SERVER_CORS_ALLOWED_ORIGINS=f"http://127.0.0.1:{port},http://localhost:{port}",
         PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL="WARNING",  # Its console is its log file.
+        PREFECT_SERVER_METRICS_ENABLED="true",  # At `/api/metrics`; it binds nothing further.
         PYTHONPATH=os.pathsep.join(path),
+        # Each time that it reads a schedule it lists all time zones: from one file, not from 600.
+        PYTHONTZPATH="",
     )
     return environment

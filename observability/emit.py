@@ -5,60 +5,43 @@ sample travels as the metric's name and its label values in the declared order, 
 a value would be lost in statsd_exporter, so it becomes an underscore.
 """
 
-import atexit
-import queue
 import re
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 
 import statsd
 
+from observability.background import PATIENCE_SECONDS, Background
 from observability.config import ObservabilitySettings
 from observability.metrics import Metric
 
 UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
-WAITING = 1000
-"""Samples that may wait for the thread."""
-QUIET_SECONDS = 10.0
-"""For which nothing is tried after a failure."""
-PATIENCE_SECONDS = 1.0
-"""Of a connection, and of the process's end for what still waits."""
+Sample = tuple[str, str, float]
+"""The client's method, the series' StatsD name, and the value."""
 
 
-class Sender:
-    """The one thread of a process that speaks to StatsD."""
+class Sending:
+    """Speaks to StatsD; connects anew after a failure."""
 
     def __init__(self) -> None:
-        self._waiting: queue.Queue[tuple[str, str, float] | None] = queue.Queue(WAITING)
-        self._thread = threading.Thread(target=self._run, name="statsd", daemon=True)
-        self._thread.start()
-        atexit.register(self.close)
+        self._client: statsd.StatsClient | statsd.TCPStatsClient | None = None
 
-    def put(self, method: str, name: str, value: float) -> None:
-        """Have a sample sent some time soon, or never."""
-        with suppress(queue.Full):
-            self._waiting.put_nowait((method, name, value))
+    def __call__(self, sample: Sample) -> None:
+        """Send one sample.
 
-    def close(self) -> None:
-        """Send what waits, with patience."""
-        with suppress(queue.Full):
-            self._waiting.put_nowait(None)
-        self._thread.join(PATIENCE_SECONDS)
-
-    def _run(self) -> None:
-        client, quiet_until = None, 0.0
-        while (sample := self._waiting.get()) is not None:
-            if time.monotonic() < quiet_until:
-                continue
-            method, name, value = sample
-            try:
-                client = client or connected()
-                getattr(client, method)(name, value)
-            except (OSError, UnicodeError):  # UnicodeError: not even the form of a host name
-                client, quiet_until = None, time.monotonic() + QUIET_SECONDS
+        Raises:
+            OSError: it cannot be sent.
+            UnicodeError: the host has not even the form of one.
+        """
+        method, name, value = sample
+        try:
+            self._client = self._client or connected()
+            getattr(self._client, method)(name, value)
+        except (OSError, UnicodeError):
+            self._client = None
+            raise
 
 
 def connected() -> "statsd.StatsClient | statsd.TCPStatsClient":
@@ -70,9 +53,9 @@ def connected() -> "statsd.StatsClient | statsd.TCPStatsClient":
 
 
 @cache
-def sender() -> Sender:
+def sender() -> Background[Sample]:
     """The process's."""
-    return Sender()
+    return Background("statsd", Sending())
 
 
 def bucket(metric: Metric, labels: dict[str, str]) -> str:
@@ -93,18 +76,18 @@ def count(metric: Metric, amount: int, **labels: str) -> None:
     """Add to a counter; nothing is sent for 0."""
     name = bucket(metric, labels)
     if amount:
-        sender().put("incr", name, amount)
+        sender().put(("incr", name, amount))
 
 
 def seconds(metric: Metric, duration: float, **labels: str) -> None:
     """Record a duration."""
     # In StatsD's unit; the exporter turns it back into seconds.
-    sender().put("timing", bucket(metric, labels), duration * 1000)
+    sender().put(("timing", bucket(metric, labels), duration * 1000))
 
 
 def gauge(metric: Metric, value: float, **labels: str) -> None:
     """Set a value that stays until the next."""
-    sender().put("gauge", bucket(metric, labels), value)
+    sender().put(("gauge", bucket(metric, labels), value))
 
 
 @contextmanager

@@ -366,6 +366,23 @@ COLLECTOR_SECONDS = _pulled(
     "collector_duration_seconds", "gauge", "Time that a collector of the exporter took.", {"collector": None}
 )
 
+RELAY_MESSAGES = _pulled(
+    "relay_messages_total",
+    "counter",
+    "Attempts of the relay by how they ended; a refused message is not tried again.",
+    {"outcome": ("delivered", "retried", "refused")},
+)
+RELAY_WAITING = _pulled("relay_waiting_messages", "gauge", "Messages that the relay has yet to deliver.", {})
+RELAY_OLDEST = _pulled(
+    "relay_oldest_timestamp_seconds", "gauge", "When the oldest of them came; nothing where none waits.", {}
+)
+RELAY_RECEIVER = _pulled(
+    "relay_receiver_info",
+    "gauge",
+    "One where messages have an address to go to, zero where they are only kept.",
+    {"notifier": ("slack", "discord", "email")},
+)
+
 METRICS = (
     FLOW_RUNS,
     FLOW_SECONDS,
@@ -435,4 +452,8 @@ METRICS = (
     PROMOTIONS,
     COLLECTOR_UP,
     COLLECTOR_SECONDS,
+    RELAY_MESSAGES,
+    RELAY_WAITING,
+    RELAY_OLDEST,
+    RELAY_RECEIVER,
 )

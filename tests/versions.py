@@ -63,6 +63,44 @@ def tabular_model(seed: int = 0, **ports: onnx.ValueInfoProto) -> onnx.ModelProt
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
 
 
+def changed(nodes: list[onnx.NodeProto], *constants: onnx.TensorProto) -> onnx.ModelProto:
+    """The image classifier whose scores are made of `more`, which `nodes` make of the pictures' `means`."""
+    model = image_model()
+    means, scores, *rest = list(model.graph.node)
+    scores.input[0] = "more"
+    del model.graph.node[:]
+    model.graph.node.extend([means, *nodes, scores, *rest])
+    model.graph.initializer.extend(constants)
+    return model
+
+
+def nan_when_bright() -> onnx.ModelProto:
+    """Passes its warm-up, as grey is not bright; NaN above 0.9, the logarithm of less than 0."""
+    nodes = [
+        helper.make_node("Sub", ["bound", "means"], ["room"]),
+        helper.make_node("Log", ["room"], ["more"]),
+    ]
+    return changed(nodes, numpy_helper.from_array(np.array([0.9], np.float32), "bound"))
+
+
+def slow(size: int = 1000, times: int = 12) -> onnx.ModelProto:
+    """About a second for a batch: a square of the input's mean, multiplied by itself again and again."""
+    nodes = [
+        helper.make_node("ReduceMean", ["means"], ["mean"], keepdims=0),
+        helper.make_node("Expand", ["mean", "shape"], ["square_0"]),
+    ]
+    for number in range(times):
+        nodes.append(helper.make_node("MatMul", [f"square_{number}", "square_0"], [f"large_{number}"]))
+        nodes.append(helper.make_node("Mul", [f"large_{number}", "share"], [f"square_{number + 1}"]))
+    nodes.append(helper.make_node("ReduceMean", [f"square_{times}"], ["rest"], keepdims=0))
+    nodes.append(helper.make_node("Add", ["means", "rest"], ["more"]))
+    return changed(
+        nodes,
+        numpy_helper.from_array(np.array([size, size], np.int64), "shape"),
+        numpy_helper.from_array(np.array([1 / size], np.float32), "share"),
+    )
+
+
 IMAGE: dict[str, Any] = {
     "model": "articles",
     "version": "v1",

@@ -56,6 +56,10 @@ class Result:
             "report": str(self.report) if self.report else None,
         }
 
+    def figures(self) -> dict[str, str]:
+        """For the message of a success."""
+        return {self.subject: f"{self.verdict.outcome}; {self.verdict.reason}"}
+
 
 @watched
 @flow(name="drift", persist_result=False)

@@ -49,6 +49,13 @@ class Summary:
         """Send the result's metrics."""
         emit_metrics(identifier, result)
 
+    def figures(self) -> dict[str, str]:
+        """For the message of a success: what became of each table."""
+        return {
+            name: f"{r.outcome}, {r.rows_committed:,} of {r.rows_in:,} rows, {r.rows_quarantined:,} bad"
+            for name, r in self.tables.items()
+        }
+
     @property
     def seconds(self) -> float:
         """Since the run started."""

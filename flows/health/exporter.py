@@ -20,8 +20,8 @@ def collectors(settings: Settings) -> list[Collector]:
     return [
         Collector("prefect", runs.collect),
         Collector("tables", lambda: tables(lake)),
-        Collector("contracts", lambda: contracts(settings), fresh=60.0),
-        Collector("landing", lambda: landing(settings, lake), fresh=60.0),
+        Collector("contracts", lambda: contracts(settings), fresh=settings.listing_seconds),
+        Collector("landing", lambda: landing(settings, lake), fresh=settings.listing_seconds),
         Collector("models", lambda: champions(settings)),
         Collector("drift", lambda: drift(settings)),
         Collector("disk", lambda: disk(settings)),
@@ -33,14 +33,14 @@ def main() -> int:
     settings, over = load_settings(), threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: over.set())
-    port = settings.exporter_port
+    host, port = settings.listen_host, settings.exporter_port
     try:
-        stop = serve(collectors(settings), port)
+        stop = serve(collectors(settings), port, host)
     except OSError as error:
         raise WatchkeeperError(
-            f"127.0.0.1 port {port}: {error.strerror}; set WATCHKEEPER_EXPORTER_PORT to another"
+            f"{host} port {port}: {error.strerror}; set WATCHKEEPER_EXPORTER_PORT to another"
         ) from None
-    print(f"http://127.0.0.1:{port}/metrics", file=sys.stderr, flush=True)
+    print(f"http://{host}:{port}/metrics", file=sys.stderr, flush=True)
     over.wait()
     stop()
     return 0

@@ -69,6 +69,11 @@ class Outcome:
             seconds=seconds,
         )
 
+    def figures(self) -> dict[str, str]:
+        """For the message of a success."""
+        f1 = {name: f"{value:.4f}" for name, value in self.scores.items() if name.startswith("f1_")}
+        return {"verdict": f"{self.verdict} of {self.version}", "champion": self.champion or "none", **f1}
+
 
 def live_line(show: OnProgress) -> OnEpoch:
     """A line an epoch on standard error, and the step's bar."""

@@ -4,10 +4,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr
 
-from observability.config import ObservabilitySettings
-from observability.errors import WatchkeeperError
+from observability.config import ObservabilitySettings, checked
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PACKAGED = "version"
@@ -101,13 +100,6 @@ def read_settings(of: type[Settings], **said: Any) -> Settings:  # noqa: ANN401 
         WatchkeeperError: a value that a field refuses, named by its environment variable, or a `.env` that
             is not text.
     """
-    try:
-        settings = of(**said)
-    except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        name = "WATCHKEEPER_" + str(first["loc"][0]).upper()
-        raise WatchkeeperError(f"setting {name}: {first['msg']}; see .env.example") from None
-    except UnicodeDecodeError as error:
-        raise WatchkeeperError(f"{Path('.env').absolute()} is not UTF-8: {error.reason}") from None
+    settings = checked(of, **said)
     settings.home = settings.home.expanduser().absolute()
     return settings

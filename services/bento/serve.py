@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from pydantic import SecretStr
-
+from observability.config import variables
 from observability.errors import WatchkeeperError, run_command
 from services.bento.config import BentoSettings, read_settings
 from services.bento.package import build, tag_of
@@ -56,12 +55,7 @@ def environment(settings: BentoSettings) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "WATCHKEEPER_HOME": str(settings.home),
     }
-    for name in settings.model_fields_set:
-        value = getattr(settings, name)
-        if value is not None:
-            plain = value.get_secret_value() if isinstance(value, SecretStr) else value
-            ours[f"WATCHKEEPER_{name.upper()}"] = str(plain)
-    return os.environ | ours
+    return os.environ | ours | variables(settings)
 
 
 def main() -> NoReturn:

@@ -64,7 +64,7 @@ def test_every_pushed_metric_arrives_as_it_is_declared(
     send: dict[str, Any] = {"counter": emit.count, "timing": emit.seconds, "gauge": emit.gauge}
     for metric in pushed:
         send[metric.kind](metric, 3, **labels[metric.name])
-    emit.sender().put("incr", "somebody.elses.counter", 1)
+    emit.sender().put(("incr", "somebody.elses.counter", 1))
     emit.sender().close()
     emit.sender.cache_clear()
     wait_until(lambda: len(ours(exporter)) == len(pushed), "every metric")

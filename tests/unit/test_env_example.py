@@ -8,7 +8,7 @@ import pytest
 from flows import env_example
 from flows.config import CHECKOUT, Settings
 
-SETTING = re.compile(r"^#(WATCHKEEPER_[A-Z_]+)=(.*)$", re.MULTILINE)
+SETTING = re.compile(r"^#(WATCHKEEPER_[A-Z0-9_]+)=(.*)$", re.MULTILINE)
 
 
 def test_the_file_is_what_the_settings_say() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from observability import emit
+from observability import background, emit
 from observability.metrics import ETL_ROWS, ETL_STEP_SECONDS, METRICS, Metric
 
 LABELS = {"dataset": "hm", "table": "articles", "outcome": "committed"}
@@ -185,7 +185,7 @@ def test_a_name_server_that_does_not_answer_holds_nobody_up(monkeypatch: pytest.
 
     monkeypatch.setenv("WATCHKEEPER_STATSD_HOST", "statsd.example")
     monkeypatch.setattr(socket, "getaddrinfo", late)
-    for _ in range(2 * emit.WAITING):  # what waits beyond the bound is lost
+    for _ in range(2 * background.WAITING):  # what waits beyond the bound is lost
         emit.count(ETL_ROWS, 1, **LABELS)
     answers.set()
 

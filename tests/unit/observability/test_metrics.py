@@ -39,6 +39,7 @@ UNIT: dict[str, str | tuple[str, ...]] = {
         "_files",
         "_refused",
         "_promotions",
+        "_messages",
         "_bytes",
     ),
     "histogram": ("_seconds", "_ratio", "_size"),

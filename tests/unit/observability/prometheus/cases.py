@@ -494,7 +494,7 @@ SERVING = [
     ),
 ]
 
-JOBS = {f'up{{job="{job}", instance="x"}}': "1x40" for job in ("statsd", "exporter", "serve")}
+JOBS = {f'up{{job="{job}", instance="x"}}': "1x40" for job in ("statsd", "exporter", "serve", "relay")}
 WATCH = [
     Case(
         "TargetGone",
@@ -514,9 +514,10 @@ WATCH = [
             {
                 **{
                     f'up{{job="{other}", instance="x"}}': "1x40"
-                    for other in ("node", "statsd", "exporter", "serve")
+                    for other in ("node", "statsd", "exporter", "serve", "relay")
                 },
                 f'up{{job="{job}", instance="x"}}': "1x9 stale _x9 1x10",
+                'watchkeeper_champion_promotions{model="hm"}': "1x40",
             },
             15,
             20,
@@ -525,9 +526,9 @@ WATCH = [
             f"{job} is no target of Prometheus",
             "Its target file is missing or empty; what it tells is unknown.",
             {"job": job},
-            silent=("TargetGone", "ServiceDown"),
+            silent=("TargetGone", "ServiceDown", "RelayDown"),
         )
-        for job in ("node", "statsd", "exporter", "serve")
+        for job in ("node", "statsd", "exporter", "serve", "relay")
     ),
     Case(
         "CollectorFailing",
@@ -565,6 +566,28 @@ WATCH = [
             {"integration": "webhook"},
         )
         for name in ("prometheus_notifications_errors_total", "alertmanager_notifications_failed_total")
+    ),
+    Case(
+        "RelayDown",
+        {'up{job="relay", instance="127.0.0.1:9876"}': UP},
+        11,
+        21,
+        "page",
+        "platform",
+        "The relay does not answer",
+        "Alerts and flow events reach nobody; alerts wait in Alertmanager until it is back.",
+        {"job": "relay", "instance": "127.0.0.1:9876"},
+        silent=("TargetGone",),
+    ),
+    Case(
+        "RelayUndelivered",
+        {"watchkeeper_relay_oldest_timestamp_seconds": "600x20 stale"},
+        16,
+        21,
+        "page",
+        "platform",
+        "Messages do not arrive",
+        "The oldest has waited for 6m 0s; the relay keeps all and tries on.",
     ),
 ]
 

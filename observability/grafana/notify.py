@@ -1,0 +1,78 @@
+"""Where Grafana's alerts go: contact points, the policy tree, the words of the native message, mute timings.
+
+The builders are used where they say what Grafana's API reads; for routes and mute timings they do not: it
+reads a matcher as a list of three words, and a weekday by its name.
+"""
+
+from typing import Any
+
+from grafana_foundation_sdk.builders import alerting
+from pydantic import SecretStr
+
+from observability.config import ObservabilitySettings
+from observability.prometheus.files import GROUPED, PAST_RELAY
+
+RELAY = "watchkeeper-relay"
+SLACK = "watchkeeper-slack"
+WORDS = "watchkeeper"
+"""The message template: its title and its text."""
+WEEKENDS = "watchkeeper-weekends"
+
+TITLE = "{{ .CommonLabels.alertname }}: {{ .Status }}"
+TEXT = """\
+{{ range .Alerts }}*{{ .Annotations.summary }}*
+{{ .Annotations.description }}
+{{ .Labels.severity }}, since {{ .StartsAt.UTC.Format "2006-01-02 15:04" }} UTC: \
+<{{ .Annotations.runbook_url }}|runbook>, <{{ .Annotations.dashboard_url }}|dashboard>
+{{ end }}"""
+
+
+def contact_points(settings: ObservabilitySettings, slack: SecretStr | str | None) -> list[dict[str, Any]]:
+    """The relay, and Slack itself for when the relay is down.
+
+    Args:
+        settings: of where the relay is.
+        slack: the webhook, or what Grafana's files expand to it; without it there is no such contact point.
+    """
+    relay = f"http://{settings.relay_host}:{settings.relay_port}/alerts"
+    points: list[tuple[str, Any, dict[str, Any]]] = [
+        (RELAY, "webhook", {"url": relay, "httpMethod": "POST"})
+    ]
+    if slack:
+        said = {part: f'{{{{ template "{WORDS}.{part}" . }}}}' for part in ("title", "text")}
+        points.append((SLACK, "slack", {"url": slack, **said}))
+    return [
+        alerting.ContactPoint()
+        .uid(name)
+        .name(name)
+        .type(kind)
+        .settings(said)
+        .disable_resolve_message(False)
+        .build()
+        .to_json()
+        for name, kind, said in points
+    ]
+
+
+def policies(native: bool) -> dict[str, Any]:
+    """The tree: all to the relay; its own failure past it, where there is a `native` way to Slack."""
+    down = {"receiver": SLACK, "object_matchers": [["alertname", "=~", PAST_RELAY]]}
+    info = {
+        "receiver": RELAY,
+        "object_matchers": [["severity", "=", "info"]],
+        "mute_time_intervals": [WEEKENDS],
+        "repeat_interval": "1w",
+    }
+    return {"receiver": RELAY, **GROUPED, "routes": [down, info] if native else [info]}
+
+
+def templates() -> list[dict[str, Any]]:
+    """The native message: what, where, how bad, since when, and its links."""
+    parts = (("title", TITLE), ("text", TEXT))
+    text = "\n".join(f'{{{{ define "{WORDS}.{part}" }}}}{said}{{{{ end }}}}' for part, said in parts)
+    return [{"name": WORDS, "template": text}]
+
+
+def mute_timings() -> list[dict[str, Any]]:
+    """Weekends, for what nobody has to do anything about."""
+    return [{"name": WEEKENDS, "time_intervals": [{"weekdays": ["saturday", "sunday"]}]}]

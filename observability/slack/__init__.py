@@ -1,0 +1,1 @@
+"""From what fires and what flows tell to the people: the relay, its outbox, and the dead-man's watcher."""

@@ -1,0 +1,1 @@
+"""A Grafana for tests, and the description that its talk is checked against."""

@@ -1,0 +1,319 @@
+"""What makes each alert fire, for real where a machine of CI can: begun before the `yield`, ended after it.
+
+Memory, processor time, a filling disk and a clock that is off enter through a textfile of node-exporter.
+"""
+
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import yaml
+
+from flows.drift import verdicts
+from flows.server_record import server_pid
+from services.bento.ledger import Ledger
+from services.bento.registry import Registry
+from services.bento.store import LocalStore
+from tests.factories import wait_until, write_csv
+from tests.stack.watching import HEALTHY, PROBATION_SECONDS, Stack
+from tests.versions import IMAGE, image_model, nan_when_bright, write_version
+
+Begun = Iterator[None]
+DAY = 86_400
+ITEMS: dict[str, Any] = {
+    "description": "Items of a shop.",
+    "source": {"pattern": "*.csv", "format": "csv"},
+    "columns": {"id": {"type": "int"}, "price": {"type": "int"}, "at": {"type": "timestamp"}},
+    "event_time": "at",
+    "rules": [{"name": "price_below_zero", "column": "price", "range": {"min": 0}}],
+    "table_rules": {"max_age_days": 1, "max_quarantined_ratio": 0.5},
+    "duplicates": "drop",
+}
+
+
+def dataset(stack: Stack, name: str) -> None:
+    """A contract of one table, `items`."""
+    path = stack.contracts / name / "items.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(yaml.safe_dump(ITEMS))
+
+
+def commit(stack: Stack, name: str, good: int, bad: int = 0, days_ago: float = 0) -> None:
+    """A file of items into the lake, by the ETL itself."""
+    when = f"{datetime.now(UTC) - timedelta(days=days_ago):%Y-%m-%d %H:%M:%S}"
+    folder = stack.folder / "sources" / f"{name}-{time.time_ns()}"
+    rows = [[time.time_ns() // 1000 % 10**9 + n, 1 if n < good else -1, when] for n in range(good + bad)]
+    write_csv(folder / f"{folder.name}.csv", rows, ["id", "price", "at"])
+    stack.run("flows.etl", "--dataset", name, "--source", str(folder))
+
+
+def registry(stack: Stack, model: str) -> Registry:
+    """A model of the home."""
+    return Registry(LocalStore(stack.settings.registry), model, cache=stack.folder / "cache")
+
+
+def add(stack: Stack, model: str, version: str, made: Any = None, **fields: Any) -> Registry:
+    """A version of it."""
+    known = registry(stack, model)
+    folder = stack.folder / "versions" / model / version
+    known.add(
+        write_version(folder, IMAGE, onnx_model=made or image_model(), model=model, version=version, **fields)
+    )
+    return known
+
+
+def tell(stack: Stack, subject: str, outcome: str, age: float = 0, performance: Any = None) -> None:
+    """A verdict of a drift run."""
+    when = (datetime.now(UTC) - timedelta(seconds=age)).isoformat()
+    said = {"of_now": True, "outcome": outcome, "when": when, "columns": {}, "performance": performance}
+    verdicts.write(verdicts.new_folder(stack.settings, subject), said)
+
+
+@contextmanager
+def stopped(process: psutil.Process) -> Begun:
+    """A process that neither answers nor ends, with all below it."""
+    family = [*process.children(recursive=True), process]
+    for each in family:
+        each.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for each in family:
+            with suppress(psutil.NoSuchProcess):
+                each.send_signal(signal.SIGCONT)
+
+
+def node(**said: float) -> Callable[[Stack], Begun]:
+    """The second host says so."""
+
+    def cause(stack: Stack) -> Begun:
+        stack.node.said |= said
+        yield
+        stack.node.said |= HEALTHY
+
+    return cause
+
+
+def deployment(stack: Stack, name: str, **more: Any) -> tuple[str, str]:
+    """Ids of a flow of that name and of its deployment, on the real server."""
+    flow = stack.prefect("POST", "/flows/", name=name)["id"]
+    made = stack.prefect("POST", "/deployments/", name=name, flow_id=flow, **more)["id"]
+    return flow, made
+
+
+def run_of(stack: Stack, made: str, state: str) -> str:
+    """A run of a deployment, brought into a state."""
+    run = str(stack.prefect("POST", f"/deployments/{made}/create_flow_run")["id"])
+    if state != "SCHEDULED":
+        stack.prefect("POST", f"/flow_runs/{run}/set_state", state={"type": state}, force=True)
+    return run
+
+
+def flow_failed(stack: Stack) -> Begun:
+    """A run that failed, then one that did not."""
+    _, made = deployment(stack, "broken")
+    run_of(stack, made, "FAILED")
+    yield
+    run_of(stack, made, "COMPLETED")
+
+
+def flow_late(stack: Stack) -> Begun:
+    """A run that no worker takes: it is of no pool."""
+    _, made = deployment(stack, "waiting")
+    run = run_of(stack, made, "SCHEDULED")
+    yield
+    stack.prefect("POST", f"/flow_runs/{run}/set_state", state={"type": "CANCELLED"}, force=True)
+
+
+def flow_stuck(stack: Stack) -> Begun:
+    """A run that began an hour ago: Prefect's clock cannot be moved, its database can."""
+    _, made = deployment(stack, "endless")
+    run = run_of(stack, made, "RUNNING")
+    began = f"{datetime.now(UTC) - timedelta(hours=1):%Y-%m-%d %H:%M:%S.%f}"
+    with sqlite3.connect(stack.settings.prefect / "prefect.db", timeout=30) as database:
+        database.execute("UPDATE flow_run SET start_time = ? WHERE id = ?", (began, run))
+    yield
+    stack.prefect("POST", f"/flow_runs/{run}/set_state", state={"type": "COMPLETED"}, force=True)
+
+
+def flow_not_scheduled(stack: Stack) -> Begun:
+    """A schedule that is on and has no days left."""
+    rule = "DTSTART:20200101T000000Z\nRRULE:FREQ=DAILY;UNTIL=20200105T000000Z"
+    schedule = {"schedule": {"rrule": rule, "timezone": "UTC"}, "active": True}
+    _, made = deployment(stack, "ended", schedules=[schedule])
+    yield
+    stack.prefect("DELETE", f"/deployments/{made}")
+
+
+def prefect_down(stack: Stack) -> Begun:
+    """The server hangs."""
+    with stopped(psutil.Process(server_pid(stack.settings))):
+        yield
+
+
+def table_stale(stack: Stack) -> Begun:
+    """Rows of three days ago; then of today."""
+    commit(stack, "old", 5, days_ago=3)
+    yield
+    commit(stack, "old", 5)
+
+
+def table_rows(stack: Stack) -> Begun:
+    """Ten times the usual rows, a tenth of them bad; then the usual, good ones."""
+    commit(stack, "shop", 400, 50)
+    yield
+    commit(stack, "shop", 40)
+
+
+def landing_backlog(stack: Stack) -> Begun:
+    """A file that has been waiting since this morning."""
+    path = write_csv(
+        stack.settings.landing / "shop" / "late.csv", [[1, 1, "2026-01-01"]], ["id", "price", "at"]
+    )
+    then = time.time() - 8 * 3600
+    os.utime(path, (then, then))
+    yield
+    path.unlink()
+
+
+def no_champion(stack: Stack) -> Begun:
+    """A version, and nobody promoted it."""
+    lonely = add(stack, "lonely", "one")
+    yield
+    lonely.promote("one", None)
+
+
+def champion_old(stack: Stack) -> Begun:
+    """A champion of last spring, after which three were refused; then a new one."""
+    aged = add(stack, "aged", "old", created=datetime.now(UTC) - timedelta(days=120))
+    aged.promote("old", None)
+    for _ in range(3):
+        aged.append("rejected", "old")
+    yield
+    add(stack, "aged", "new").promote("new", "old")
+
+
+def drift_of(subject: str, outcome: str, age: float = 0) -> Callable[[Stack], Begun]:
+    """A verdict, and one that says none."""
+
+    def cause(stack: Stack) -> Begun:
+        tell(stack, subject, outcome, age)
+        yield
+        tell(stack, subject, "none")
+
+    return cause
+
+
+def live_score(stack: Stack) -> Begun:
+    """Labels say that the champion is right half as often as it was."""
+    add(stack, "tired", "one", metrics={"validation_macro_f1": 0.8}).promote("one", None)
+    now = {"labels": 500, "macro_f1": 0.4, "low": 0.35, "high": 0.45, "estimated": None, "trusted": False}
+    tell(stack, "model.tired", "none", performance=now)
+    yield
+    tell(stack, "model.tired", "none", performance={**now, "macro_f1": 0.8, "low": 0.75, "high": 0.85})
+
+
+def service_down(stack: Stack) -> Begun:
+    """The service hangs."""
+    (main,) = [each for each in stack.processes("bentoml", "serve") if each.ppid() == stack.pid]
+    with stopped(main):
+        yield
+
+
+def champion_fails(stack: Stack) -> Begun:
+    """A champion that fails on bright pictures comes while they are sent: it is rolled back."""
+    known = add(stack, "articles", "bad", nan_when_bright())
+    stack.traffic.brightness = 250
+    known.promote("bad", known.live()[0])
+    yield
+    stack.traffic.brightness = 100
+
+
+def service_fails(stack: Stack) -> Begun:
+    """It stands its probation on grey pictures, and then bright ones come."""
+    known = add(stack, "articles", "worse", nan_when_bright())
+    known.promote("worse", known.live()[0])
+    stack.until(lambda: stack.service.get("/model").json()["version"] == "worse", "the swap")
+    over = time.monotonic() + PROBATION_SECONDS + 2
+    wait_until(lambda: time.monotonic() > over, "the end of probation")
+    stack.traffic.brightness = 250
+    yield
+    stack.traffic.brightness = 100
+
+
+def swap_failing(stack: Stack) -> Begun:
+    """The new champion's file was damaged on its disk."""
+    known = add(stack, "articles", "damaged")
+    before, _ = known.live()
+    path = stack.settings.registry / "articles" / "versions" / "damaged" / "model.onnx"
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    Ledger(LocalStore(stack.settings.registry), "articles").write(
+        lambda _: ("promoted", "damaged", "damaged"), {}
+    )
+    yield
+    known.rollback(before)
+
+
+def log_dropped(stack: Stack) -> Begun:
+    """A file is where the prediction log's folder was."""
+    folder = stack.settings.landing / "serving"
+    stack.until(folder.exists, "the first file of the log")
+    aside = folder.rename(folder.with_name(".serving"))
+    folder.touch()
+    yield
+    folder.unlink()
+    aside.rename(folder)
+
+
+def target_gone(stack: Stack) -> Begun:
+    """The second host's exporter hangs."""
+    with stopped(psutil.Process(stack.second_process.pid)):
+        yield
+
+
+def target_missing(stack: Stack) -> Begun:
+    """Somebody emptied a target file."""
+    path = stack.settings.run / "watch" / "targets" / "statsd.yml"
+    said = path.read_text()
+    path.write_text("[]")
+    yield
+    path.write_text(said)
+
+
+def collector_failing(stack: Stack) -> Begun:
+    """A contract that is none."""
+    path = stack.contracts / "shop" / "wrong.yaml"
+    path.write_text("columns: none")
+    yield
+    path.unlink()
+
+
+def rules_failing(stack: Stack) -> Begun:
+    """Another target says the same of a model: a rule would match one score with two."""
+    path = stack.textfiles / "twin.prom"
+    path.write_text('watchkeeper_champion_score_ratio{model="tired"} 0.8\n')
+    yield
+    path.unlink()
+
+
+def notifications_failing(stack: Stack) -> Begun:
+    """Alertmanager hangs, for as long as Prometheus takes to notice; it is told when it is back."""
+    (alertmanager,) = stack.processes("alertmanager.yml")
+    with stopped(alertmanager):
+        stack.until(
+            lambda: stack.holds("prometheus_notifications_errors_total > 0"), "Prometheus to notice", 120
+        )
+    yield
+
+
+def relay_down(stack: Stack) -> Begun:
+    """The relay hangs: the message comes past it."""
+    (relay,) = stack.processes("flows.health.relay")
+    with stopped(relay):
+        yield

@@ -1,0 +1,179 @@
+"""Causes in their phases, and how long each takes until Slack has been told of it and of its end."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from observability.prometheus.rules import alerts
+from tests.stack.causes import (
+    DAY,
+    Begun,
+    add,
+    champion_fails,
+    champion_old,
+    collector_failing,
+    commit,
+    dataset,
+    drift_of,
+    flow_failed,
+    flow_late,
+    flow_not_scheduled,
+    flow_stuck,
+    landing_backlog,
+    live_score,
+    log_dropped,
+    no_champion,
+    node,
+    notifications_failing,
+    prefect_down,
+    relay_down,
+    rules_failing,
+    service_down,
+    service_fails,
+    swap_failing,
+    table_rows,
+    table_stale,
+    target_gone,
+    target_missing,
+)
+from tests.stack.watching import Stack, slack
+
+PATIENCE = 120.0
+SEVERITY = {alert["alert"]: alert["labels"]["severity"] for alert in alerts()}
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """A cause, and what the messages say of each alert that it leads to."""
+
+    begin: Callable[[Stack], Begun]
+    alerts: dict[str, str]
+
+
+PHASES = [
+    [
+        Told(
+            node(avail=2e9, memory=0.2e9, skew=2.0, idle_rate=0.0),
+            {
+                "NodeDiskFull": "/data is nearly full",
+                "NodeMemoryLow": "memory is nearly used up",
+                "NodeClockSkew": "the clock is off",
+                "NodeCpuSaturated": "no processor time is left",
+            },
+        ),
+        Told(flow_failed, {"FlowFailed": "broken: the last run failed"}),
+        Told(flow_late, {"FlowLate": "waiting: runs wait for a worker"}),
+        Told(flow_stuck, {"FlowStuck": "endless: a run does not end"}),
+        Told(flow_not_scheduled, {"FlowNotScheduled": "ended: its schedule is on, and nothing is planned"}),
+        Told(landing_backlog, {"LandingBacklog": "shop.items: files wait"}),
+        Told(no_champion, {"ModelWithoutChampion": "lonely: no version is champion"}),
+        Told(
+            champion_old,
+            {"ChampionOld": "aged: the champion is", "ChallengersRefused": "aged: 3 challengers in a row"},
+        ),
+        Told(drift_of("first", "suspected"), {"DriftSuspected": "first: drift is suspected"}),
+        Told(drift_of("second", "confirmed"), {"DriftConfirmed": "second: drift is confirmed"}),
+        Told(drift_of("third", "error"), {"DriftUnknown": "third: the newest drift run has no verdict"}),
+        Told(drift_of("fourth", "none", 3 * DAY), {"DriftVerdictStale": "fourth: no drift verdict for"}),
+        Told(live_score, {"LiveScoreFallen": "tired: live macro-F1 has fallen"}),
+        Told(target_missing, {"TargetMissing": "statsd is no target"}),
+        Told(log_dropped, {"PredictionLogDropped": "The prediction log drops rows"}),
+        Told(swap_failing, {"SwapFailing": "articles: the new champion cannot be loaded"}),
+    ],
+    [
+        Told(node(avail=39e9, growth=-0.05e9), {"NodeDiskFilling": "/data will be full within a day"}),
+        Told(table_stale, {"TableStale": "old.items: no new data for 3d"}),
+        Told(
+            table_rows,
+            {
+                "TableQuarantine": "shop.items: 11.11% of the newest rows",
+                "TableRowsUnusual": "shop.items: the newest commit has",
+            },
+        ),
+        Told(champion_fails, {"ChampionRolledBack": "articles: the new champion was rolled back"}),
+    ],
+    [
+        Told(collector_failing, {"CollectorFailing": "The exporter cannot read contracts"}),
+        Told(service_fails, {"ServiceErrorsFast": "of predictions fail"}),
+        Told(rules_failing, {"RulesFailing": "cannot be evaluated"}),
+    ],
+    [
+        Told(target_gone, {"TargetGone": "node on"}),
+        Told(service_down, {"ServiceDown": "The service does not answer"}),
+        Told(prefect_down, {"PrefectDown": "The Prefect server does not answer"}),
+    ],
+    [Told(notifications_failing, {"NotificationsFailing": "Alerts do not reach their receiver"})],
+    [Told(relay_down, {"RelayDown": "The relay does not answer"})],
+]
+"""Causes of one phase are there together, and disturb each other in nothing."""
+
+NOT_MADE = {
+    "WorkerGone": "a worker's silence is noticed after two minutes, which is no window",
+    "ServiceErrorsSlow": "five days' budget: the fast alert comes first on any error a test can send",
+    "ServiceSlowFast": "a machine of CI is slow by itself",
+    "ServiceSlowSlow": "as above",
+    "ServiceQueueFull": "needs more load than two shared cores send beside the stack",
+    "RegistryUnread": "noticed after a minute, which is no window",
+    "RelayUndelivered": "Slack itself is down then; tests/faults has it",
+}
+"""Alerts that only promtool's cases show, and why."""
+
+
+@contextmanager
+def whole_watch(folder: Path) -> Iterator[Stack]:
+    """A watch over two tables, a champion that answers, and a worker."""
+    with ExitStack() as ended:
+        made = Stack(folder, ended.enter_context(slack()))
+        for name in ("shop", "old"):
+            dataset(made, name)
+        add(made, "articles", "good").promote("good", None)
+        ended.enter_context(made.watched())
+        made.until(lambda: made.holds('up{job="prefect"} == 1'), "the Prefect server")
+        made.run("flows.server", "deploy")
+        commit(made, "shop", 40)
+        made.until(lambda: made.holds('up{job="serve"} == 1'), "the service")
+        ended.enter_context(made.traffic)
+        made.until(lambda: made.holds("watchkeeper_worker_heartbeat_timestamp_seconds"), "the worker")
+        yield made
+
+
+def play(stack: Stack, phase: list[Told]) -> dict[str, tuple[float, float]]:
+    """Begin all causes, wait until each is told, end them, wait again.
+
+    Returns:
+        Of each alert the seconds from its cause to the message, and from its end to that one.
+    """
+    start = time.monotonic()
+    begun = {told: told.begin(stack) for told in phase}
+    began = {told: moved(each) for told, each in begun.items()}
+    firing = {
+        alert: (told, message(stack, alert, "firing", words, start))
+        for told in phase
+        for alert, words in told.alerts.items()
+    }
+    ended = {told: moved(each) for told, each in begun.items()}
+    resolved = {alert: message(stack, alert, "resolved", "", when) for alert, (_, when) in firing.items()}
+    return {
+        alert: (max(when - began[told], 0.0), max(resolved[alert] - ended[told], 0.0))
+        for alert, (told, when) in firing.items()
+    }
+
+
+def moved(begun: Begun) -> float:
+    """Have a cause begin, or end; when it had."""
+    next(begun, None)
+    return time.monotonic()
+
+
+def message(stack: Stack, alert: str, status: str, words: str, since: float) -> float:
+    """When Slack was told, with these words and both links."""
+    stack.until(lambda: stack.slack.about(alert, status, since) is not None, f"{alert} {status}", PATIENCE)
+    when, text = stack.slack.about(alert, status, since) or (0.0, "")
+    assert words in text, text
+    if alert != "RelayDown":  # comes past the relay
+        assert f"/runbooks/{alert}.md" in text, text
+        assert "/d/watchkeeper-" in text, text
+        assert SEVERITY[alert] in text.lower(), text
+    return when
