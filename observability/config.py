@@ -9,6 +9,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from observability.errors import WatchkeeperError
 
+USER = "watchkeeper"
+"""Who logs in at the pages of `task up`."""
+
 
 class ObservabilitySettings(BaseSettings):
     """Settings of the observability layer, read from `WATCHKEEPER_*` in the environment and `.env`."""

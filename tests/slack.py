@@ -4,6 +4,7 @@ import json
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -71,12 +72,14 @@ class FakeSlack:
         reply: asked for each request.
         paths: of all requests.
         taken: bodies that were answered with 200, in order.
+        taken_at: when each was, on the monotonic clock.
     """
 
     def __init__(self, reply: Callable[[], Reply], path: str) -> None:
         self.reply, self.path = reply, path
         self.paths: list[str] = []
         self.taken: list[dict[str, Any]] = []
+        self.taken_at: list[float] = []
         self.over = threading.Event()
         outer = self
 
@@ -103,6 +106,7 @@ class FakeSlack:
             request.connection.close()
             return
         if reply.status == 200 and request.path.startswith(self.path):
+            self.taken_at.append(time.monotonic())
             self.taken.append(json.loads(body))
         request.send_response(reply.status)
         for name, value in {"content-length": str(len(reply.body)), **reply.headers}.items():

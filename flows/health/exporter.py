@@ -8,7 +8,7 @@ from flows.config import Settings, load_settings
 from flows.drift.collectors import drift
 from flows.errors import WatchkeeperError, run_command
 from flows.etl.collectors import contracts, landing, tables
-from flows.etl.lake import Lake
+from flows.etl.lake import WatchedLake
 from flows.health.collectors import Runs, disk
 from observability.exporter import Collector, serve
 from services.bento.collectors import champions
@@ -16,7 +16,7 @@ from services.bento.collectors import champions
 
 def collectors(settings: Settings) -> list[Collector]:
     """Every source of truth of this home; what changes slowly or costs much is asked less often."""
-    lake, runs = Lake(settings), Runs(settings)
+    lake, runs = WatchedLake(settings), Runs(settings)
     return [
         Collector("prefect", runs.collect),
         Collector("tables", lambda: tables(lake)),

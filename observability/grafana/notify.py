@@ -35,9 +35,7 @@ def contact_points(settings: ObservabilitySettings, slack: SecretStr | str | Non
         slack: the webhook, or what Grafana's files expand to it; without it there is no such contact point.
     """
     relay = f"http://{settings.relay_host}:{settings.relay_port}/alerts"
-    points: list[tuple[str, Any, dict[str, Any]]] = [
-        (RELAY, "webhook", {"url": relay, "httpMethod": "POST"})
-    ]
+    points: list[tuple[str, Any, dict[str, Any]]] = [(RELAY, "webhook", {"url": relay, "httpMethod": "POST"})]
     if slack:
         said = {part: f'{{{{ template "{WORDS}.{part}" . }}}}' for part in ("title", "text")}
         points.append((SLACK, "slack", {"url": slack, **said}))

@@ -20,8 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
+from pydantic import SecretStr
 
-from observability.config import ObservabilitySettings, checked
+from observability.config import USER, ObservabilitySettings, checked
 from observability.errors import run_command
 from observability.slack.delivery import Delivery
 from observability.slack.items import Alert
@@ -55,15 +56,24 @@ class Watched:
 
 
 def watched(settings: ObservabilitySettings, clock: Callable[[], float] = time.time) -> list[Watched]:
-    """Prometheus and the relay of these settings."""
-    prometheus = f"http://127.0.0.1:{settings.prometheus_port}"
-    relay = f"http://127.0.0.1:{settings.relay_port}"
+    """Prometheus and the relay of these settings; also Grafana, where no alert is sent on without it."""
+    prometheus = f"http://{settings.prometheus_host}:{settings.prometheus_port}"
+    relay = f"http://{settings.relay_host}:{settings.relay_port}"
+    password = settings.prometheus_password
+    grafana = Watched(
+        "GrafanaSilent",
+        "Grafana does not answer",
+        "It evaluates the rules: no alert can fire. See its log, and `task up`.",
+        # Where Prometheus is silent too, that is said already.
+        lambda: None if newest_sample(prometheus, password, 'up{job="grafana"} == 0') else clock(),
+    )
     return [
+        *([grafana] if settings.pager == "grafana" else []),
         Watched(
             "PrometheusSilent",
             "Prometheus evaluates no rules",
             f"No alert can fire. See {prometheus}/-/healthy, its log, and `task watch`.",
-            lambda: newest_sample(prometheus),
+            lambda: newest_sample(prometheus, password),
         ),
         Watched(
             "RelaySilent",
@@ -75,11 +85,12 @@ def watched(settings: ObservabilitySettings, clock: Callable[[], float] = time.t
     ]
 
 
-def newest_sample(prometheus: str) -> float | None:
-    """When the rule that is always true was last evaluated."""
+def newest_sample(prometheus: str, password: SecretStr | None = None, of: str = RULE) -> float | None:
+    """When there was last a sample; unless said, of the rule that is always true."""
+    login = (USER, password.get_secret_value()) if password else None
     try:
-        with httpx.Client(base_url=prometheus, timeout=ASK_SECONDS, trust_env=False) as client:
-            answer = client.get("/api/v1/query", params={"query": f"timestamp({RULE})"})
+        with httpx.Client(base_url=prometheus, auth=login, timeout=ASK_SECONDS, trust_env=False) as client:
+            answer = client.get("/api/v1/query", params={"query": f"timestamp({of})"})
         return float(answer.raise_for_status().json()["data"]["result"][0]["value"][1])
     except (httpx.HTTPError, ValueError, LookupError, TypeError):  # whatever answers on that port
         return None

@@ -31,7 +31,7 @@ def post(event: Event) -> None:
     if not wanted(settings, event):
         return
     request = urllib.request.Request(
-        f"http://127.0.0.1:{settings.relay_port}/events",
+        f"http://{settings.relay_host}:{settings.relay_port}/events",
         event.model_dump_json().encode(),
         {"content-type": "application/json"},
     )

@@ -169,20 +169,20 @@ async def body_of(request: Request) -> bytes:
 
 
 def serve(settings: ObservabilitySettings, delivery: Delivery) -> None:
-    """Answer on 127.0.0.1 and deliver, until told to end.
+    """Answer and deliver, until told to end.
 
     Raises:
         WatchkeeperError: the port is taken.
     """
     for name in (signal.SIGINT, signal.SIGTERM):  # uvicorn ends, and then raises the signal again
         signal.signal(name, lambda *_: None)
-    port = settings.relay_port
+    host, port = settings.listen_host, settings.relay_port
     try:
-        bound = socket.create_server(("127.0.0.1", port))
+        bound = socket.create_server((host, port))
     except OSError as error:
         reason = os.strerror(error.errno or 0)  # without the address, which `create_server` puts in
         raise WatchkeeperError(
-            f"127.0.0.1 port {port}: {reason}; set WATCHKEEPER_RELAY_PORT to another"
+            f"{host} port {port}: {reason}; set WATCHKEEPER_RELAY_PORT to another"
         ) from None
     app = Relay(delivery, settings.notifier).app()
     config = uvicorn.Config(
@@ -194,7 +194,7 @@ def serve(settings: ObservabilitySettings, delivery: Delivery) -> None:
         timeout_graceful_shutdown=CLOSING_SECONDS,
     )
     delivery.start()
-    print(f"http://127.0.0.1:{port}", file=sys.stderr, flush=True)
+    print(f"http://{host}:{port}", file=sys.stderr, flush=True)
     try:
         uvicorn.Server(config).run(sockets=[bound])
     finally:

@@ -19,9 +19,10 @@ from typing import Any
 import promql_parser
 import yaml
 
-from observability.prometheus.rules import SECONDS, groups
+from observability.prometheus.rules import SECONDS, alerts, groups
 from tests.unit.observability.prometheus import promtool
 from tests.unit.observability.prometheus.cases import CASES
+from tests.unit.observability.prometheus.edges import EDGES
 
 TOKENS = re.compile(
     r"""(?P<text>"[^"]*")|(?P<window>(?<=\[)\d+[smhd](?=\]))|(?P<word>[A-Za-z_][A-Za-z0-9_:]*)"""
@@ -119,20 +120,27 @@ def valid(expression: str) -> bool:
 
 
 def noticed(mutant: Mutant) -> bool:
-    """Whether a case fails with it: those of its own alert first, since they mostly do."""
+    """Whether a case fails with it."""
     rules = copy.deepcopy(groups())
     rules[mutant.group]["rules"][mutant.rule] = mutant.to
-    name = mutant.to.get("alert")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "rules.yml")
         path.write_text(yaml.safe_dump({"groups": rules}, width=1000))
-        own = [case for case in CASES if case.alert == name]
-        rest = [case for case in CASES if case.alert != name]
         return any(
-            promtool.run(Path(folder), [path], [promtool.expected(case) for case in cases]).returncode
-            for cases in (own, rest)
-            if cases
+            promtool.run(Path(folder), [path], tests, interval).returncode
+            for interval, tests in concerned(mutant.to).items()
+            if tests
         )
+
+
+def concerned(rule: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Tests that speak of an alert, or of an alert that reads the recorded series, by their interval."""
+    if "alert" in rule:
+        names = {rule["alert"]}
+    else:
+        names = {alert["alert"] for alert in alerts() if rule["record"] in alert["expr"]}
+    cases = [promtool.expected(case) for case in CASES if names & {case.alert, *case.silent}]
+    return {"1m": cases, "30s": [promtool.at_the_edge(edge) for edge in EDGES if edge.alert in names]}
 
 
 def main() -> int:

@@ -17,12 +17,11 @@ import yaml
 
 from flows.drift import verdicts
 from flows.server_record import server_pid
-from services.bento.ledger import Ledger
 from services.bento.registry import Registry
 from services.bento.store import LocalStore
-from tests.factories import wait_until, write_csv
-from tests.stack.watching import HEALTHY, PROBATION_SECONDS, Stack
-from tests.versions import IMAGE, image_model, nan_when_bright, write_version
+from tests.factories import write_csv
+from tests.stack.watching import HEALTHY, Stack
+from tests.versions import IMAGE, image_model, write_version
 
 Begun = Iterator[None]
 DAY = 86_400
@@ -68,10 +67,18 @@ def add(stack: Stack, model: str, version: str, made: Any = None, **fields: Any)
     return known
 
 
-def tell(stack: Stack, subject: str, outcome: str, age: float = 0, performance: Any = None) -> None:
+def tell(
+    stack: Stack, subject: str, outcome: str, age: float = 0, performance: Any = None, columns: Any = None
+) -> None:
     """A verdict of a drift run."""
     when = (datetime.now(UTC) - timedelta(seconds=age)).isoformat()
-    said = {"of_now": True, "outcome": outcome, "when": when, "columns": {}, "performance": performance}
+    said = {
+        "of_now": True,
+        "outcome": outcome,
+        "when": when,
+        "columns": columns or {},
+        "performance": performance,
+    }
     verdicts.write(verdicts.new_folder(stack.settings, subject), said)
 
 
@@ -219,56 +226,11 @@ def live_score(stack: Stack) -> Begun:
     tell(stack, "model.tired", "none", performance={**now, "macro_f1": 0.8, "low": 0.75, "high": 0.85})
 
 
-def service_down(stack: Stack) -> Begun:
-    """The service hangs."""
-    (main,) = [each for each in stack.processes("bentoml", "serve") if each.ppid() == stack.pid]
-    with stopped(main):
+def worker_gone(stack: Stack) -> Begun:
+    """The worker hangs."""
+    (worker,) = [each for each in stack.processes("worker", "start") if each.ppid() == stack.pid]
+    with stopped(worker):
         yield
-
-
-def champion_fails(stack: Stack) -> Begun:
-    """A champion that fails on bright pictures comes while they are sent: it is rolled back."""
-    known = add(stack, "articles", "bad", nan_when_bright())
-    stack.traffic.brightness = 250
-    known.promote("bad", known.live()[0])
-    yield
-    stack.traffic.brightness = 100
-
-
-def service_fails(stack: Stack) -> Begun:
-    """It stands its probation on grey pictures, and then bright ones come."""
-    known = add(stack, "articles", "worse", nan_when_bright())
-    known.promote("worse", known.live()[0])
-    stack.until(lambda: stack.service.get("/model").json()["version"] == "worse", "the swap")
-    over = time.monotonic() + PROBATION_SECONDS + 2
-    wait_until(lambda: time.monotonic() > over, "the end of probation")
-    stack.traffic.brightness = 250
-    yield
-    stack.traffic.brightness = 100
-
-
-def swap_failing(stack: Stack) -> Begun:
-    """The new champion's file was damaged on its disk."""
-    known = add(stack, "articles", "damaged")
-    before, _ = known.live()
-    path = stack.settings.registry / "articles" / "versions" / "damaged" / "model.onnx"
-    path.write_bytes(path.read_bytes()[:-1] + b"\0")
-    Ledger(LocalStore(stack.settings.registry), "articles").write(
-        lambda _: ("promoted", "damaged", "damaged"), {}
-    )
-    yield
-    known.rollback(before)
-
-
-def log_dropped(stack: Stack) -> Begun:
-    """A file is where the prediction log's folder was."""
-    folder = stack.settings.landing / "serving"
-    stack.until(folder.exists, "the first file of the log")
-    aside = folder.rename(folder.with_name(".serving"))
-    folder.touch()
-    yield
-    folder.unlink()
-    aside.rename(folder)
 
 
 def target_gone(stack: Stack) -> Begun:

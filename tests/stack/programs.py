@@ -27,9 +27,13 @@ def needs(*programs: str) -> pytest.MarkDecorator:
 
 @contextmanager
 def running(
-    command: list[str], ready: str, log: Path, environment: Mapping[str, str] | None = None
+    command: list[str],
+    ready: str,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """A server, from the first 200 of its page `ready` on."""
+    """A server, from the first 200 of its page `ready` on, which may ask for `headers`."""
     program = shutil.which(command[0], path=PATH)
     assert program, f"{command[0]} is neither on PATH nor in .tools/bin; .ci/run installs it"
     with log.open("wb") as stream:
@@ -37,7 +41,7 @@ def running(
             [program, *command[1:]], env=os.environ | (environment or {}), stdout=stream, stderr=stream
         )
     try:
-        wait_until(lambda: process.poll() is not None or is_good(ready), command[0])
+        wait_until(lambda: process.poll() is not None or is_good(ready, headers), command[0])
         assert process.poll() is None, log.read_text()
         yield process
     finally:
@@ -49,10 +53,10 @@ def running(
             process.wait()
 
 
-def is_good(url: str) -> bool:
+def is_good(url: str, headers: Mapping[str, str] | None = None) -> bool:
     """Whether a page answers with 200."""
     try:
-        with OPENER.open(url, timeout=1) as answer:
+        with OPENER.open(urllib.request.Request(url, headers=dict(headers or {})), timeout=1) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False

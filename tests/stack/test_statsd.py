@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from prometheus_client import Metric as Family
@@ -13,9 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from flows.config import Settings
 from observability import emit
-from observability.metrics import METRICS
 from observability.statsd import mapping
 from tests.factories import environment_of, free_port, retail_row, wait_until, write_csv
+from tests.stack.events import LABELS, PUSHED, VALUE, send_all
 from tests.stack.programs import needs, page, running
 
 pytestmark = [needs("statsd_exporter"), pytest.mark.timeout(300)]
@@ -59,20 +58,15 @@ def test_every_pushed_metric_arrives_as_it_is_declared(
     monkeypatch.setenv("WATCHKEEPER_STATSD_PORT", str(exporter.port))
     monkeypatch.setenv("WATCHKEEPER_STATSD_PROTOCOL", protocol)
     emit.sender.cache_clear()
-    pushed = [metric for metric in METRICS if not metric.pulled]
-    labels = {m.name: {n: (values or (f"a-{n}",))[0] for n, values in m.labels.items()} for m in pushed}
-    send: dict[str, Any] = {"counter": emit.count, "timing": emit.seconds, "gauge": emit.gauge}
-    for metric in pushed:
-        send[metric.kind](metric, 3, **labels[metric.name])
     emit.sender().put(("incr", "somebody.elses.counter", 1))
-    emit.sender().close()
+    send_all()
     emit.sender.cache_clear()
-    wait_until(lambda: len(ours(exporter)) == len(pushed), "every metric")
-    for metric in pushed:
+    wait_until(lambda: len(ours(exporter)) == len(PUSHED), "every metric")
+    for metric in PUSHED:
         family = ours(exporter)[metric.name.removesuffix("_total")]
         assert (family.type, family.documentation) == (KINDS[metric.kind], metric.help)
         name = f"{metric.name}_sum" if metric.kind == "timing" else metric.name
-        assert exporter.value(name, **labels[metric.name]) == 3, "seconds are seconds"
+        assert exporter.value(name, **LABELS[metric.name]) == VALUE, "seconds are seconds"
         if metric.kind == "timing":
             bounds = {s.labels["le"] for s in family.samples if s.name.endswith("_bucket")}
             assert {float(le) for le in bounds} == {*metric.buckets, float("inf")}

@@ -1,17 +1,13 @@
 """The whole watch for tests: `task watch` in a process of its own, a Slack that keeps what it is sent."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,6 +19,7 @@ from flows.config import CHECKOUT, Settings
 from flows.server import running_server, stop_server
 from tests.factories import free_port, settings_of, wait_until
 from tests.serving import Service, picture
+from tests.slack import FakeSlack
 from tests.stack.programs import running
 
 PACE = 360.0
@@ -38,52 +35,6 @@ PORTS = (
     "exporter_port",
     "serve_port",
 )
-
-
-@dataclass
-class Slack:
-    """What came to the webhook: when, and its text."""
-
-    port: int
-    messages: list[tuple[float, str]] = field(default_factory=list)
-
-    @property
-    def webhook(self) -> str:
-        """Its address."""
-        return f"http://127.0.0.1:{self.port}/services/T0/B0/word"
-
-    def about(self, alert: str, status: str, since: float = 0.0) -> tuple[float, str] | None:
-        """The first message on an alert with that status: when, and its text."""
-        found = ((when, text) for when, text in self.messages if when >= since and alert in text)
-        return next(((when, text) for when, text in found if status in text.lower()), None)
-
-
-@contextmanager
-def slack() -> Iterator[Slack]:
-    """A receiver on a free port, as Slack's: it answers `ok`."""
-    kept = Slack(free_port())
-
-    class Webhook(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            kept.messages.append((time.monotonic(), json.dumps(json.loads(body), ensure_ascii=False)))
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain")
-            self.end_headers()
-            self.wfile.write(b"ok")
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", kept.port), Webhook)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield kept
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class Every:
@@ -116,20 +67,26 @@ class Every:
 
 
 class Traffic(Every):
-    """Pictures for the service, up to forty a second; errors are its answers too."""
+    """Pictures for the service, up to forty a second; errors are its answers too.
+
+    Attributes:
+        bright: one picture of so many is bright; 0 for none.
+    """
 
     def __init__(self, service: Service) -> None:
         super().__init__(0.1)
-        self.brightness, self._service = 100, service
+        self.bright, self._sent, self._service = 0, 0, service
 
     def step(self) -> None:
         """Four pictures at once."""
         with ThreadPoolExecutor(4) as clients:
-            list(clients.map(lambda _: self._send(), range(4)))
+            list(clients.map(self._send, range(self._sent, self._sent + 4)))
+        self._sent += 4
 
-    def _send(self) -> None:
+    def _send(self, number: int) -> None:
+        bright = self.bright and number % self.bright == 0
         with suppress(httpx.TransportError):
-            self._service.predict(picture(self.brightness))
+            self._service.predict(picture(250 if bright else 100))
 
 
 HEALTHY = {"avail": 80e9, "growth": 0.0, "memory": 6e9, "idle_rate": 1.0, "skew": 0.001}
@@ -165,7 +122,7 @@ class Node(Every):
 class Stack:
     """A home that is watched."""
 
-    def __init__(self, folder: Path, slack: Slack) -> None:
+    def __init__(self, folder: Path, slack: FakeSlack) -> None:
         self.folder, self.slack = folder, slack
         self.contracts = folder / "contracts"
         ports: dict[str, Any] = {name: free_port() for name in PORTS}
@@ -177,7 +134,7 @@ class Stack:
         said = ports | {
             "home": self.settings.home,
             "contracts": self.contracts,
-            "slack_webhook": slack.webhook,
+            "slack_webhook": slack.url,
             "runbook_url": f"http://127.0.0.1:{ports['relay_port']}/runbooks",
             "listing_seconds": 5,
             "probation_seconds": PROBATION_SECONDS,

@@ -12,6 +12,7 @@ from flows.config import Settings
 from flows.prefect_env import (
     NO_TRACKING,
     apply_prefect_environment,
+    authorization,
     isolated_environment,
     prefect_environment,
 )
@@ -79,6 +80,20 @@ def test_a_shared_server_goes_before_the_homes_own() -> None:
     environment = prefect_environment(shared_settings(), OWN)
     assert environment["PREFECT_API_URL"] == SHARED
     assert environment["PREFECT_API_KEY"] == KEY
+
+
+def test_a_shared_servers_login_goes_before_its_key_and_nowhere_else() -> None:
+    shared = shared_settings()
+    assert authorization(shared) == {"Authorization": f"Bearer {KEY}"}
+    shared.prefect_auth_string = SecretStr("user:word")
+    shared.prefect_ui_url = "http://127.0.0.1:4200"
+    assert authorization(shared) == {"Authorization": "Basic dXNlcjp3b3Jk"}
+    environment = prefect_environment(shared)
+    assert environment["PREFECT_API_AUTH_STRING"] == "user:word"
+    assert environment["PREFECT_UI_URL"] == "http://127.0.0.1:4200"
+    own = make_settings(prefect_auth_string=SecretStr("user:word"), prefect_api_key=SecretStr(KEY))
+    assert authorization(own) == {}
+    assert "PREFECT_API_AUTH_STRING" not in prefect_environment(own, OWN)
 
 
 def test_the_homes_own_server_goes_before_the_embedded_one_and_gets_no_key() -> None:

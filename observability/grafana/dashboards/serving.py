@@ -118,7 +118,6 @@ def model() -> list[Panel]:
             "Time since a worker saw who is champion; the oldest over the workers.",
             "s",
             {"{{model}}": "max by (model) (time() - watchkeeper_serve_registry_read_timestamp_seconds)"},
-            [Bound("RegistryUnread", 60)],
             span=8,
         ),
         series(

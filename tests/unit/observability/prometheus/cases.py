@@ -575,7 +575,7 @@ WATCH = [
         "page",
         "platform",
         "The relay does not answer",
-        "Alerts and flow events reach nobody; alerts wait in Alertmanager until it is back.",
+        "Alerts and flow events reach nobody; alerts wait where they came from until it is back.",
         {"job": "relay", "instance": "127.0.0.1:9876"},
         silent=("TargetGone",),
     ),

@@ -9,6 +9,7 @@ import yaml
 
 from observability.prometheus.rules import alerts
 from tests.unit.observability.prometheus.cases import Case
+from tests.unit.observability.prometheus.edges import Edge
 
 ANNOTATIONS = {alert["alert"]: alert["annotations"] for alert in alerts()}
 
@@ -18,21 +19,29 @@ def expected(case: Case) -> dict[str, Any]:
     words = {**ANNOTATIONS[case.alert], "summary": case.summary, "description": case.description}
     labels = {**case.labels, "severity": case.severity, "owner": case.owner}
     firing = [{"exp_labels": labels, "exp_annotations": words}]
-    moments = {case.fires - 1: [], case.fires: firing, case.clears: []}
+    moments = {f"{case.fires - 1}m": [], f"{case.fires}m": firing, f"{case.clears}m": []}
     at = [
-        {"eval_time": f"{minute}m", "alertname": case.alert, "exp_alerts": alerts}
-        for minute, alerts in moments.items()
+        {"eval_time": moment, "alertname": case.alert, "exp_alerts": alerts}
+        for moment, alerts in moments.items()
     ]
     at += [{"eval_time": f"{case.fires}m", "alertname": name, "exp_alerts": []} for name in case.silent]
     series = [{"series": name, "values": values} for name, values in case.series.items()]
     return {"interval": "1m", "input_series": series, "alert_rule_test": at}
 
 
+def at_the_edge(edge: Edge) -> dict[str, Any]:
+    """An edge as a test of promtool."""
+    firing = f'(count(ALERTS{{alertname="{edge.alert}", alertstate="firing"}}) > bool 0) or vector(0)'
+    said = {"expr": firing, "eval_time": edge.at, "exp_samples": [{"labels": "{}", "value": int(edge.fires)}]}
+    series = [{"series": name, "values": values} for name, values in edge.series.items()]
+    return {"interval": "1m", "input_series": series, "promql_expr_test": [said]}
+
+
 def run(
-    folder: Path, rules: Iterable[Path], tests: list[dict[str, Any]]
+    folder: Path, rules: Iterable[Path], tests: list[dict[str, Any]], interval: str
 ) -> "subprocess.CompletedProcess[str]":
-    """What promtool says of these rules and tests."""
-    test = {"rule_files": [str(path) for path in rules], "evaluation_interval": "1m", "tests": tests}
+    """What promtool says of these rules, evaluated at an interval, and tests."""
+    test = {"rule_files": [str(path) for path in rules], "evaluation_interval": interval, "tests": tests}
     path = folder / "test.yml"
     path.write_text(yaml.safe_dump(test))
     return subprocess.run(

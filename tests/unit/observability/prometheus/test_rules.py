@@ -8,6 +8,7 @@ import pytest
 from observability.prometheus.rules import FOLDER, alerts
 from tests.unit.observability.prometheus import promtool
 from tests.unit.observability.prometheus.cases import CASES, Case
+from tests.unit.observability.prometheus.edges import EDGES
 from tests.versions import EVERYTHING
 
 pytestmark = pytest.mark.skipif(
@@ -22,5 +23,12 @@ def test_every_alert_has_a_case() -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.alert)
 def test_an_alert_fires_at_its_minute_and_clears(case: Case, tmp_path: Path) -> None:
-    done = promtool.run(tmp_path, sorted(FOLDER.glob("*.yml")), [promtool.expected(case)])
+    done = promtool.run(tmp_path, sorted(FOLDER.glob("*.yml")), [promtool.expected(case)], "1m")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("alert", sorted({edge.alert for edge in EDGES}))
+def test_an_alert_begins_at_its_bound_and_not_before(alert: str, tmp_path: Path) -> None:
+    tests = [promtool.at_the_edge(edge) for edge in EDGES if edge.alert == alert]
+    done = promtool.run(tmp_path, sorted(FOLDER.glob("*.yml")), tests, "30s")
     assert done.returncode == 0, done.stdout + done.stderr

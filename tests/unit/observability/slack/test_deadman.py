@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from observability.slack.deadman import Watched, Watcher, healthy, newest_sample
+from observability.config import ObservabilitySettings
+from observability.slack import deadman
+from observability.slack.deadman import Watched, Watcher, healthy, newest_sample, watched
 from observability.slack.delivery import Delivery
 from observability.slack.outbox import Outbox
 from tests.factories import free_port
@@ -174,3 +176,19 @@ def test_who_does_not_answer_was_not_seen() -> None:
         assert not healthy(url)
     with web(200, "") as url:
         assert healthy(url)
+
+
+def test_grafana_is_watched_where_it_evaluates_and_prometheus_sees_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = ObservabilitySettings(_env_file=None, pager="grafana")  # type: ignore[call-arg]
+    grafana, *others = watched(settings, lambda: 7.0)
+    assert grafana.name == "GrafanaSilent"
+    assert [part.name for part in others] == [
+        part.name for part in watched(settings.model_copy(update={"pager": "alertmanager"}))
+    ]
+    down: float | None = 1.0
+    monkeypatch.setattr(deadman, "newest_sample", lambda *_: down)
+    assert grafana.seen() is None
+    down = None
+    assert grafana.seen() == 7.0

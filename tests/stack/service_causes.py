@@ -1,0 +1,123 @@
+"""What makes the alerts on the service fire, as in `causes.py`."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil  # type: ignore[import-untyped]
+
+from services.bento.ledger import Ledger
+from services.bento.store import LocalStore
+from tests.factories import wait_until
+from tests.serving import picture
+from tests.stack.causes import Begun, add, stopped
+from tests.stack.watching import PROBATION_SECONDS, Every, Stack
+from tests.versions import nan_when_bright
+
+
+def service_down(stack: Stack) -> Begun:
+    """The service hangs."""
+    (main,) = [each for each in stack.processes("bentoml", "serve") if each.ppid() == stack.pid]
+    with stopped(main):
+        yield
+
+
+def champion_fails(stack: Stack) -> Begun:
+    """A champion that fails on bright pictures comes while they are sent: it is rolled back."""
+    known = add(stack, "articles", "bad", nan_when_bright())
+    stack.traffic.bright = 1
+    known.promote("bad", known.live()[0])
+    yield
+    stack.traffic.bright = 0
+
+
+def service_fails(stack: Stack) -> Begun:
+    """It stands its probation on grey pictures, and then bright ones come."""
+    known = add(stack, "articles", "worse", nan_when_bright())
+    known.promote("worse", known.live()[0])
+    stack.until(lambda: stack.service.get("/model").json()["version"] == "worse", "the swap")
+    over = time.monotonic() + PROBATION_SECONDS + 2
+    wait_until(lambda: time.monotonic() > over, "the end of probation")
+    stack.traffic.bright = 1
+    yield
+    stack.traffic.bright = 0
+
+
+def service_fails_now_and_then(stack: Stack) -> Begun:
+    """That champion answers still, and one picture of twenty is bright."""
+    stack.traffic.bright = 20
+    yield
+    stack.traffic.bright = 0
+
+
+def service_slow(stack: Stack) -> Begun:
+    """The worker is held up again and again, for longer than an answer may take."""
+    (worker,) = stack.processes("_bentoml_impl.worker.service")
+    with HeldUp(worker):
+        yield
+
+
+class HeldUp(Every):
+    """A process that stands still for most of each second."""
+
+    def __init__(self, process: psutil.Process) -> None:
+        super().__init__(0.3)
+        self._process = process
+
+    def step(self) -> None:
+        """Stand still once."""
+        with stopped(self._process):
+            time.sleep(0.4)
+
+
+def queue_full(stack: Stack) -> Begun:
+    """Five times as many pictures at once as a worker lets in, again and again."""
+    with Flood(stack):
+        yield
+
+
+class Flood(Every):
+    """Batches of 64 pictures, eight at once."""
+
+    def __init__(self, stack: Stack) -> None:
+        super().__init__(0.5)
+        self._service = stack.service
+
+    def step(self) -> None:
+        """Eight batches."""
+        files = [("image", picture())] * 64
+        with ThreadPoolExecutor(8) as clients:
+            list(clients.map(lambda _: self._service.ask("POST", "/predict_batch", files=files), range(8)))
+
+
+def registry_unread(stack: Stack) -> Begun:
+    """The ledger is gone, for a while."""
+    ledger = stack.settings.registry / "articles" / "ledger"
+    aside = ledger.rename(ledger.with_name("aside"))
+    ledger.touch()
+    yield
+    ledger.unlink()
+    aside.rename(ledger)
+
+
+def swap_failing(stack: Stack) -> Begun:
+    """The new champion's file was damaged on its disk."""
+    known = add(stack, "articles", "damaged")
+    before, _ = known.live()
+    path = stack.settings.registry / "articles" / "versions" / "damaged" / "model.onnx"
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    Ledger(LocalStore(stack.settings.registry), "articles").write(
+        lambda _: ("promoted", "damaged", "damaged"), {}
+    )
+    yield
+    known.rollback(before)
+
+
+def log_dropped(stack: Stack) -> Begun:
+    """A file is where the prediction log's folder was."""
+    folder = stack.settings.landing / "serving"
+    stack.until(folder.exists, "the first file of the log")
+    aside = folder.rename(folder.with_name(".serving"))
+    folder.touch()
+    yield
+    folder.unlink()
+    aside.rename(folder)
