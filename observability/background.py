@@ -15,7 +15,9 @@ WAITING = 1000
 QUIET_SECONDS = 10.0
 """For which nothing is tried after a failure."""
 PATIENCE_SECONDS = 1.0
-"""Of a connection, and of the process's end for what still waits."""
+"""Of a connection, and of the process's end for what still waits; not where it has been in vain so long."""
+AT_LEAST_SECONDS = 0.02
+"""Of the process's end: what listens on this machine takes less."""
 
 
 class Background(Generic[T]):
@@ -29,6 +31,7 @@ class Background(Generic[T]):
     def __init__(self, name: str, deliver: Callable[[T], None]) -> None:
         self._deliver = deliver
         self._waiting: queue.Queue[T | None] = queue.Queue(WAITING)
+        self._vain_since: float | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
         atexit.register(self.close)
@@ -42,14 +45,18 @@ class Background(Generic[T]):
         """Deliver what waits, with patience."""
         with suppress(queue.Full):
             self._waiting.put_nowait(None)
-        self._thread.join(PATIENCE_SECONDS)
+        vain = 0.0 if self._vain_since is None else time.monotonic() - self._vain_since
+        self._thread.join(max(AT_LEAST_SECONDS, PATIENCE_SECONDS - vain))
 
     def _run(self) -> None:
         quiet_until = 0.0
         while (thing := self._waiting.get()) is not None:
             if time.monotonic() < quiet_until:
                 continue
+            if self._vain_since is None:
+                self._vain_since = time.monotonic()
             try:
                 self._deliver(thing)
+                self._vain_since = None
             except (OSError, ValueError, HTTPException):  # ValueError: not even the form of a host name
                 quiet_until = time.monotonic() + QUIET_SECONDS

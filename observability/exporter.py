@@ -23,7 +23,7 @@ class Collector:
     Attributes:
         name: of the label.
         read: asks the source; may raise.
-        timeout: seconds that a scrape waits for it; what it says later is the next scrape's.
+        timeout: seconds from being asked for which a scrape waits; what it says later is the next scrape's.
         fresh: seconds for which an answer is good.
     """
 
@@ -36,19 +36,22 @@ class Collector:
     _asking: threading.Thread = field(default_factory=threading.Thread)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def samples(self) -> Iterator[Sample]:
-        """What the source says, or nothing; and whether it answered, and how long it took."""
+    def begin(self) -> None:
+        """Ask the source, unless its answer is still good, or still to come."""
         with self._lock:  # two may scrape at once
             if not self._asking.is_alive() and time.monotonic() - self._asked > self.fresh:
                 self._asked = time.monotonic()
                 self._asking = threading.Thread(target=self._ask, name=self.name, daemon=True)
                 self._asking.start()
-            asking = self._asking
-        if asking.ident:
-            asking.join(self.timeout)
+
+    def samples(self) -> Iterator[Sample]:
+        """What the source says, or nothing; and whether it answered, and how long it took."""
+        with self._lock:
+            asking, asked = self._asking, self._asked
+        asking.join(max(0.0, asked + self.timeout - time.monotonic()))
         samples, took = self._said
         if asking.is_alive():
-            samples, took = None, time.monotonic() - self._asked
+            samples, took = None, time.monotonic() - asked
         yield COLLECTOR_UP, {"collector": self.name}, float(samples is not None)
         yield COLLECTOR_SECONDS, {"collector": self.name}, took
         yield from samples or []
@@ -68,9 +71,15 @@ class Exporter:
     def __init__(self, collectors: list[Collector]) -> None:
         self._collectors = collectors
 
+    def begin(self) -> None:
+        """Ask all sources at once: a scrape takes as long as the slowest."""
+        for collector in self._collectors:
+            collector.begin()
+
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """The families of one scrape."""
         families: dict[str, GaugeMetricFamily] = {}
+        self.begin()
         for collector in self._collectors:
             for metric, labels, value in collector.samples():
                 if metric.name not in families:
@@ -81,11 +90,12 @@ class Exporter:
         yield from families.values()
 
 
-def serve(collectors: list[Collector], port: int) -> Callable[[], None]:
-    """Answer scrapes on 127.0.0.1 from threads of this process; returns what ends that."""
-    registry = CollectorRegistry()
-    registry.register(Exporter(collectors))
-    server, thread = start_http_server(port, "127.0.0.1", registry)
+def serve(collectors: list[Collector], port: int, host: str = "127.0.0.1") -> Callable[[], None]:
+    """Answer scrapes from threads of this process; returns what ends that."""
+    exporter, registry = Exporter(collectors), CollectorRegistry()
+    registry.register(exporter)
+    server, thread = start_http_server(port, host, registry)
+    exporter.begin()  # a first answer may take longer than a scrape waits
 
     def stop() -> None:
         server.shutdown()

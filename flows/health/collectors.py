@@ -10,6 +10,7 @@ import httpx
 
 from flows.config import Settings
 from flows.errors import WatchkeeperError
+from flows.prefect_env import authorization
 from flows.server import running_server
 from observability.exporter import Sample
 from observability.metrics import (
@@ -58,7 +59,9 @@ class Runs:
         url = self._settings.prefect_api_url or running_server(self._settings)
         if url is None:
             raise WatchkeeperError("no Prefect server runs; `task server` starts one")
-        with httpx.Client(base_url=url, timeout=10, trust_env=False) as client:
+        with httpx.Client(
+            base_url=url, headers=authorization(self._settings), timeout=10, trust_env=False
+        ) as client:
             ask = Asking(client)
             names = {flow["id"]: flow["name"] for flow in ask.all("/flows/filter")}
             deployments = {each["id"]: each for each in ask.all("/deployments/filter")}

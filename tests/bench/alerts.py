@@ -139,8 +139,11 @@ def concerned(rule: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
         names = {rule["alert"]}
     else:
         names = {alert["alert"] for alert in alerts() if rule["record"] in alert["expr"]}
-    cases = [promtool.expected(case) for case in CASES if names & {case.alert, *case.silent}]
-    return {"1m": cases, "30s": [promtool.at_the_edge(edge) for edge in EDGES if edge.alert in names]}
+    tests = {"1m": [promtool.expected(case) for case in CASES if names & {case.alert, *case.silent}]}
+    for edge in EDGES:
+        if edge.alert in names:
+            tests.setdefault(edge.interval, []).append(promtool.at_the_edge(edge))
+    return tests
 
 
 def main() -> int:

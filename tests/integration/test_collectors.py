@@ -9,7 +9,7 @@ import pytest
 from flows.config import Settings
 from flows.errors import WatchkeeperError
 from flows.etl.collectors import contracts, landing, tables
-from flows.etl.lake import Lake
+from flows.etl.lake import Lake, WatchedLake
 from flows.health.collectors import Runs
 from observability.metrics import (
     COMMIT_ROWS,
@@ -52,12 +52,15 @@ def test_a_table_and_what_its_newest_data_was_like(settings: Settings) -> None:
     contract, folder = shipped("online_retail.transactions"), settings.home / "in"
     write_csv(folder / "2010-12-01.csv.gz", [retail_row(StockCode=n) for n in range(5)])
     run_table(settings, contract, folder)
+    lake = WatchedLake(settings)
+    assert Said(tables(lake)).of(TABLE_ROWS, **RETAIL) == 5
+    assert lake.table(contract.identifier) is lake.table(contract.identifier), "nothing is read twice"
     good = [retail_row(StockCode=n, InvoiceDate="2010-12-02 10:30:00") for n in range(40)]
     bad = [retail_row(Quantity=-1), retail_row(UnitPrice=-1)]
     write_csv(folder / "2010-12-02.csv.gz", [*good, *bad, good[0]])
     before = time.time()
     run_table(settings, contract, folder)
-    found, lake = Said(tables(Lake(settings))), Lake(settings)
+    found = Said(tables(lake))
     files = data_files(settings, "online_retail.transactions").values()
     assert found.of(TABLE_ROWS, **RETAIL) == 45
     assert found.of(TABLE_FILES, **RETAIL) == len(files)

@@ -52,6 +52,18 @@ def test_a_collector_that_hangs_is_not_waited_for_and_not_asked_twice() -> None:
     end.set()
 
 
+def test_collectors_are_asked_side_by_side() -> None:
+    both = threading.Barrier(2, timeout=30)
+
+    def meet() -> Iterator[Sample]:
+        both.wait()
+        yield from ()
+
+    found = said(Exporter([Collector("one", meet), Collector("other", meet)]))
+    assert found["watchkeeper_collector_success", "one"] == 1
+    assert found["watchkeeper_collector_success", "other"] == 1
+
+
 def test_scrapes_at_once_all_get_an_answer() -> None:
     def slow() -> Iterator[Sample]:
         threading.Event().wait(0.1)

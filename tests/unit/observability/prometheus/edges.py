@@ -1,7 +1,7 @@
 """Where alerts begin: series on which one is just silent, and series on which it just fires.
 
 A number that stands for the bound is written `{v}` in a series; `quiet` and `loud` are what it is then. In
-promtool's notation, a sample a minute; evaluated twice a minute.
+promtool's notation, a sample a minute.
 """
 
 from collections.abc import Iterator
@@ -17,12 +17,14 @@ class Edge:
     Attributes:
         at: of the evaluation, such as `9m30s`.
         fires: whether it does then.
+        interval: between two evaluations; longer where the series are.
     """
 
     alert: str
     series: dict[str, str]
     at: str
     fires: bool
+    interval: str = "30s"
 
 
 def both(
@@ -80,19 +82,23 @@ def burn(fast: str, slow: str, first: float, second: float, make: object) -> Ite
         make: series of a list of (thousandths, minutes).
     """
     assert callable(make)
-    yield from (Edge(fast, make([(first + d, 70)]), "65m", d > 0) for d in (-1, 1))
-    # An hour, not half of one nor two: quiet for the one, much for the others.
-    yield Edge(fast, make([(0, 30), (first * 1.5, 40)]), "62m", False)
-    yield Edge(fast, make([(first * 3, 60), (first * 0.95, 55), (first * 1.2, 10)]), "120m", False)
-    yield Edge(fast, make([(0, 60), (first * 1.05, 65)]), "124m", True)
-    yield from (Edge(slow, make([(second + d, 400)]), "390m", d > 0) for d in (-1, 1))
-    yield Edge(slow, make([(second * 4, 360), (second * 0.95, 360)]), "719m", False)
-    yield Edge(slow, make([(0, 180), (second * 1.9, 190)]), "365m", False)
-    yield Edge(slow, make([(0, 360), (second * 1.05, 370)]), "729m", True)
-    # The fast one has it, or does not quite.
-    yield from (Edge(slow, make([(first + d, 400)]), "390m", d < 0) for d in (-1, 1))
-    # A burst of five minutes is not the fast one's yet; nor is an hour that is over.
-    yield Edge(slow, make([(second * 1.2, 390), (first * 2, 10)]), "396m", True)
+    told: list[tuple[str, list[tuple[float, int]], str, bool]] = [
+        *((fast, [(first + d, 70)], "65m", d > 0) for d in (-1, 1)),
+        # An hour, not half of one nor two: quiet for the one, much for the others.
+        (fast, [(0, 30), (first * 1.5, 40)], "62m", False),
+        (fast, [(first * 3, 60), (first * 0.95, 55), (first * 1.2, 12)], "125m", False),
+        (fast, [(0, 60), (first * 1.05, 70)], "125m", True),
+        # Six hours, not three nor twelve.
+        *((slow, [(second + d, 400)], "390m", d > 0) for d in (-1, 1)),
+        (slow, [(second * 4, 360), (second * 0.95, 360)], "719m", False),
+        (slow, [(0, 180), (second * 1.9, 190)], "365m", False),
+        (slow, [(0, 360), (second * 1.05, 370)], "729m", True),
+        # The fast one has it, or does not quite; a burst of five minutes is not the fast one's yet.
+        *((slow, [(first + d, 400)], "390m", d < 0) for d in (-1, 1)),
+        (slow, [(second * 1.2, 390), (first * 2, 10)], "396m", True),
+    ]
+    for alert, parts, at, fires in told:
+        yield Edge(alert, make(parts), at, fires, "5m")
 
 
 def failing(parts: list[tuple[float, int]]) -> dict[str, str]:
@@ -160,8 +166,8 @@ EDGES = [
     # In a day 28.8 less: nothing is left then since the minute before the 40th, or only since the 60th.
     *both("NodeDiskFilling", "100m", 30, 29.4, free("{v}-0.02x200")),
     # Six hours: it falls in the first three; it fell in the six before.
-    Edge("NodeDiskFilling", free("90-0.4x179 18x300"), "360m", True),
-    Edge("NodeDiskFilling", free("90-0.2222x359 10x361"), "719m", False),
+    Edge("NodeDiskFilling", free("90-0.4x179 18x300"), "360m", True, "5m"),
+    Edge("NodeDiskFilling", free("90-0.2222x359 10x361"), "719m", False, "5m"),
     # 5% is the other alert's; exactly 5% is not yet.
     Edge("NodeDiskFilling", free("20-0.125x200"), "120m", True),
     Edge("NodeDiskFilling", free("20-0.125x118 5.2x100"), "121m", True),
