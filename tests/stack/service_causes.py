@@ -43,8 +43,8 @@ def service_fails(stack: Stack) -> Begun:
 
 
 def service_fails_now_and_then(stack: Stack) -> Begun:
-    """That champion answers still, and one picture of twenty is bright."""
-    stack.traffic.bright = 20
+    """That champion answers still, and one picture of sixteen is bright."""
+    stack.traffic.bright = 16
     yield
     stack.traffic.bright = 0
 

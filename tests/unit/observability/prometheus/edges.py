@@ -96,6 +96,11 @@ def burn(fast: str, slow: str, first: float, second: float, make: object) -> Ite
         # The fast one has it, or does not quite; a burst of five minutes is not the fast one's yet.
         *((slow, [(first + d, 400)], "390m", d < 0) for d in (-1, 1)),
         (slow, [(second * 1.2, 390), (first * 2, 10)], "396m", True),
+        # Both windows of a pair must be over: the long one is, the short one not quite; and turned round.
+        (fast, [(first * 1.5, 65), (first * 0.95, 12)], "74m", False),
+        (slow, [(second * 1.5, 400), (second * 0.95, 45)], "439m", False),
+        (slow, [(first * 1.5, 400), (first * 0.95, 20)], "419m", True),
+        (slow, [(first * 0.93, 400), (first * 1.4, 10)], "406m", True),
     ]
     for alert, parts, at, fires in told:
         yield Edge(alert, make(parts), at, fires, "5m")
@@ -117,17 +122,17 @@ def slow(parts: list[tuple[float, int]]) -> dict[str, str]:
     )
 
 
-def seldom(a_minute: float) -> dict[str, str]:
-    """Few requests, of which a quarter fail, or are slow."""
-    bad, ok = f"0+{a_minute / 8}x150", f"0+{3 * a_minute / 8}x150"
-    return requests(bad, ok) | {
-        name: values.replace("OK", ok)
-        for name, values in answers(f"0+{3 * a_minute / 8}x150", f"0+{a_minute / 2}x150").items()
-        if name.startswith("bentoml_service_request_duration")
-    }
+def seldom(a_minute: float, share: float, minutes: int) -> dict[str, str]:
+    """Few requests, of which a share fail, and as many are slow."""
+    bad, ok, every = (f"0+{a_minute * part / 2:g}x{minutes}" for part in (share, 1 - share, 1))
+    slowly = answers(ok, every).items()
+    durations = {name: said for name, said in slowly if name.startswith("bentoml_service_request_duration")}
+    return requests(bad, ok) | durations
 
 
 MODEL = '{model="hm"}'
+FAILED = 'prometheus_rule_evaluation_failures_total{rule_group="g"}'
+UNSENT = 'prometheus_notifications_errors_total{alertmanager="a"}'
 OLDEST = "watchkeeper_relay_oldest_timestamp_seconds"
 READ = f"watchkeeper_serve_registry_read_timestamp_seconds{MODEL}"
 LATE = 'watchkeeper_flow_late_runs{flow="etl", deployment="etl-hm"}'
@@ -235,8 +240,13 @@ EDGES = [
     *burn("ServiceSlowFast", "ServiceSlowSlow", 144, 60, slow),
     # A hundred requests an hour.
     *(
-        Edge(alert, seldom(an_hour / 60), "130m", an_hour > 100)
-        for alert in ("ServiceErrorsFast", "ServiceSlowFast")
+        Edge(alert, seldom(an_hour / 60, share, minutes), f"{minutes - 10}m", an_hour > 100, "5m")
+        for alert, share, minutes in (
+            ("ServiceErrorsFast", 0.25, 140),
+            ("ServiceSlowFast", 0.25, 140),
+            ("ServiceErrorsSlow", 0.05, 400),
+            ("ServiceSlowSlow", 0.1, 400),
+        )
         for an_hour in (95, 105)
     ),
     *both(
@@ -280,6 +290,17 @@ EDGES = [
     Edge("TargetMissing", {**TARGETS, PROMOTED[0]: "0x40"}, "9m", False),
     Edge(
         "RulesFailing", {'prometheus_rule_evaluation_failures_total{rule_group="g"}': "0x9 3x40"}, "14m", True
+    ),
+    *(
+        Edge(alert, {series: values}, at, fires)
+        for alert, series, values, quiet, loud in (
+            ("RulesFailing", FAILED, "0x9 3x40", "10m30s", "11m"),
+            ("NotificationsFailing", UNSENT, "0x9 60+60x40", "10m30s", "11m"),
+            ("RegistryUnread", READ, "0+60x10 600x20", "12m", "12m30s"),
+            ("FlowStuck", SINCE, "0x90", "31m", "31m30s"),
+            ("TableRowsUnusual", rows("committed"), "100x99 400x9", "100m30s", "101m"),
+        )
+        for at, fires in ((quiet, False), (loud, True))
     ),
     *both("RelayUndelivered", "20m", "-14.5+60", "-16+60", {OLDEST: "{v}x40"}),
 ]
