@@ -1,5 +1,6 @@
 """What makes the alerts on the service fire, as in `causes.py`."""
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -90,13 +91,16 @@ class Flood(Every):
 
 
 def registry_unread(stack: Stack) -> Begun:
-    """The ledger is gone, for a while."""
-    ledger = stack.settings.registry / "articles" / "ledger"
-    aside = ledger.rename(ledger.with_name("aside"))
-    ledger.touch()
+    """Half of an entry is in the ledger, until it is restored."""
+    newest = max((stack.settings.registry / "articles" / "ledger").glob("*.json"))
+    said = json.loads(newest.read_text())
+    said |= {"number": said["number"] + 1, "event": "rejected", "before": said["champion"]}
+    path = newest.with_name(f"{said['number']:08}.json")
+    path.write_text("{")
     yield
-    ledger.unlink()
-    aside.rename(ledger)
+    restored = path.with_suffix(".new")
+    restored.write_text(json.dumps(said))
+    restored.replace(path)
 
 
 def swap_failing(stack: Stack) -> Begun:
