@@ -34,6 +34,7 @@ class Watch:
         self._logs = settings.logs / "watch"
         self._kept: dict[str, Kept] = {}
         self._targets: dict[str, str] = {}
+        self._said = ""
 
     def begin(self) -> None:
         """Write the configuration, and start what watches.
@@ -59,9 +60,14 @@ class Watch:
 
     def look_for_work(self) -> None:
         """Start what there is to watch by now, and tell Prometheus."""
-        for part in watched(self._settings):
-            if part.name not in self._kept:
-                self._start(part)
+        try:
+            for part in watched(self._settings):
+                if part.name not in self._kept:
+                    self._start(part)
+        except (WatchkeeperError, OSError) as error:  # a damaged registry is for alerts, not for our end
+            if str(error) != self._said:
+                print(f"what there is to watch cannot be read: {error}", file=sys.stderr, flush=True)
+            self._said = str(error)
         self._write([kept.part for kept in self._kept.values()])
 
     def end(self) -> None:

@@ -161,8 +161,9 @@ class Stack:
             try:
                 yield self
             finally:
-                for child in psutil.Process(self.process.pid).children(recursive=True):
-                    child.send_signal(signal.SIGCONT)
+                if self.process.poll() is None:
+                    for child in psutil.Process(self.pid).children(recursive=True):
+                        child.send_signal(signal.SIGCONT)
                 self.process.terminate()
                 self.process.wait(90)
                 stop_server(self.settings)
