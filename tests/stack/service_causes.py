@@ -2,16 +2,12 @@
 
 import json
 import time
-from concurrent.futures import ThreadPoolExecutor
-
-import psutil  # type: ignore[import-untyped]
 
 from services.bento.ledger import Ledger
 from services.bento.store import LocalStore
 from tests.factories import wait_until
-from tests.serving import picture
 from tests.stack.causes import Begun, add, stopped
-from tests.stack.watching import PROBATION_SECONDS, Every, Stack
+from tests.stack.watching import PROBATION_SECONDS, Stack
 from tests.versions import nan_when_bright
 
 
@@ -48,46 +44,6 @@ def service_fails_now_and_then(stack: Stack) -> Begun:
     stack.traffic.bright = 16
     yield
     stack.traffic.bright = 0
-
-
-def service_slow(stack: Stack) -> Begun:
-    """The worker is held up again and again, for longer than an answer may take."""
-    (worker,) = stack.processes("_bentoml_impl.worker.service")
-    with HeldUp(worker):
-        yield
-
-
-class HeldUp(Every):
-    """A process that stands still for most of each second."""
-
-    def __init__(self, process: psutil.Process) -> None:
-        super().__init__(0.3)
-        self._process = process
-
-    def step(self) -> None:
-        """Stand still once."""
-        with stopped(self._process):
-            time.sleep(0.4)
-
-
-def queue_full(stack: Stack) -> Begun:
-    """Five times as many pictures at once as a worker lets in, again and again."""
-    with Flood(stack):
-        yield
-
-
-class Flood(Every):
-    """Batches of 64 pictures, eight at once."""
-
-    def __init__(self, stack: Stack) -> None:
-        super().__init__(0.5)
-        self._service = stack.service
-
-    def step(self) -> None:
-        """Eight batches."""
-        files = [("image", picture())] * 64
-        with ThreadPoolExecutor(8) as clients:
-            list(clients.map(lambda _: self._service.ask("POST", "/predict_batch", files=files), range(8)))
 
 
 def registry_unread(stack: Stack) -> Begun:
