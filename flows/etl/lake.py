@@ -8,6 +8,7 @@ import contextlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import quote
 
 from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from pyiceberg.exceptions import (
@@ -71,7 +72,9 @@ class Lake:
         self.root.mkdir(parents=True, exist_ok=True)
         # SQLite's own default gives up on a locked database after 5 s.
         path = str(self.root / "catalog.db")
-        uri = URL.create("sqlite", database=path, query={"timeout": "60"}).render_as_string()
+        # SQLAlchemy 2.0 takes the path as it stands up to a `?`: SQLite's own URI may hold any name.
+        asked = {"uri": "true", "timeout": "60"}
+        uri = URL.create("sqlite", database=f"file:{quote(path)}", query=asked).render_as_string()
         for attempt in range(ATTEMPTS):
             try:
                 return SqlCatalog("lake", uri=uri, warehouse=str(self.root))

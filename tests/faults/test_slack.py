@@ -130,7 +130,8 @@ def test_ten_minutes_of_failures_and_two_deaths_lose_nothing(tmp_path: Path) -> 
         here.until(lambda: "waiting_messages 0.0" in (here.get("/metrics") or ""), "the other half")
 
     texts = slack.texts()
-    once = list(dict.fromkeys(texts))
-    assert [text.rpartition(": ")[2] for text in once] == [f"number {number}" for number in range(ALERTS)]
+    numbers = [text.rpartition(": ")[2] for text in texts]  # how late it is differs from one to the next
+    once = list(dict.fromkeys(numbers))
+    assert once == [f"number {number}" for number in range(ALERTS)]
     assert len(texts) - len(once) <= ALERTS // 100
     assert all(text.startswith("[") and " late] " in text for text in texts[: ALERTS // 2])
