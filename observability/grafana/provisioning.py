@@ -50,6 +50,10 @@ def files(
         "alerting/policies.yml": {"policies": [{"orgId": 1, **escaped(said.policies)}]},
         "alerting/templates.yml": {"templates": [{"orgId": 1, **each} for each in said.templates]},
         "alerting/mute-timings.yml": {"muteTimes": [{"orgId": 1, **each} for each in said.mute_timings]},
+        # Nothing, but Grafana logs an error where a folder is not there: `plugins`, and up to 10 `notifiers`
+        # (grafana/grafana pkg/services/provisioning/{plugins,notifiers}/config_reader.go).
+        "plugins/none.yml": {"apps": []},
+        "notifiers/none.yml": {"notifiers": []},
     }
     return texts | {path: _yaml({"apiVersion": 1, **part}) for path, part in parts.items()}
 

@@ -106,6 +106,13 @@ def test_the_dashboards_are_where_their_provider_looks() -> None:
     assert provider["options"]["path"] == f"/etc/grafana/provisioning/{DASHBOARDS}"
 
 
+def test_every_folder_that_grafana_looks_into_is_there() -> None:
+    looked_into = {"datasources", "dashboards", "alerting", "plugins", "notifiers"}
+    assert {path.partition("/")[0] for path in TEXTS} == looked_into
+    assert read("plugins/none.yml") == {"apiVersion": 1, "apps": []}
+    assert read("notifiers/none.yml") == {"apiVersion": 1, "notifiers": []}
+
+
 def test_every_rule_has_a_for_without_which_grafana_does_not_start() -> None:
     for group in read("alerting/rules.yml")["groups"]:
         assert all(re.fullmatch(r"\d+[smh]", rule["for"]) for rule in group["rules"])
