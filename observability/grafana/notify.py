@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from observability.config import ObservabilitySettings
 from observability.prometheus.files import GROUPED, PAST_RELAY
+from observability.slack.items import BLIND
 
 RELAY = "watchkeeper-relay"
 SLACK = "watchkeeper-slack"
@@ -18,9 +19,11 @@ WORDS = "watchkeeper"
 """The message template: its title and its text."""
 WEEKENDS = "watchkeeper-weekends"
 
+# Grafana has Slack read markup in no text of an attachment (`mrkdwn_in` of grafana/alerting receivers/slack):
+# links work there, stars would be shown.
 TITLE = "{{ .CommonLabels.alertname }}: {{ .Status }}"
 TEXT = """\
-{{ range .Alerts }}*{{ .Annotations.summary }}*
+{{ range .Alerts }}{{ .Annotations.summary }}
 {{ .Annotations.description }}
 {{ .Labels.severity }}, since {{ .StartsAt.UTC.Format "2006-01-02 15:04" }} UTC: \
 <{{ .Annotations.runbook_url }}|runbook>, <{{ .Annotations.dashboard_url }}|dashboard>
@@ -53,15 +56,25 @@ def contact_points(settings: ObservabilitySettings, slack: SecretStr | str | Non
 
 
 def policies(native: bool) -> dict[str, Any]:
-    """The tree: all to the relay; its own failure past it, where there is a `native` way to Slack."""
+    """The tree: all to the relay; its own failure past it, where there is a `native` way to Slack.
+
+    The first route that matches is taken: on a weekend too somebody hears that an info rule is blind.
+    """
     down = {"receiver": SLACK, "object_matchers": [["alertname", "=~", PAST_RELAY]]}
+    # Where Prometheus does not answer every rule says so, at the first error and whatever its `for` is
+    # (`resultError` of grafana/grafana pkg/services/ngalert/state): one message, and none for a restart.
+    blind = {
+        "receiver": RELAY,
+        "object_matchers": [["alertname", "=~", "|".join(BLIND)]],
+        "group_wait": "1m",
+    }
     info = {
         "receiver": RELAY,
         "object_matchers": [["severity", "=", "info"]],
         "mute_time_intervals": [WEEKENDS],
         "repeat_interval": "1w",
     }
-    return {"receiver": RELAY, **GROUPED, "routes": [down, info] if native else [info]}
+    return {"receiver": RELAY, **GROUPED, "routes": [*([down] if native else []), blind, info]}
 
 
 def templates() -> list[dict[str, Any]]:

@@ -93,5 +93,15 @@ def node(name: str, kind: str, source: str, lookback: int, model: Builder[Dataqu
 
 
 def rewritten(text: str) -> str:
-    """A template of Prometheus as Grafana renders it: there `$value` is a sentence about all nodes."""
-    return re.sub(r"{{.*?}}", lambda action: re.sub(r"\$value\b", "$values.query.Value", action[0]), text)
+    """A template of Prometheus as Grafana renders it: there `$value` is a sentence about all nodes.
+
+    Grafana renders it too where the query has no value, since all is well or nothing is known; a function of
+    nothing is an error in its log then, and the bare template in the message (`Expand` of grafana/grafana
+    pkg/services/ngalert/state/template). So what is said of the value asks whether there is one.
+    """
+    return re.sub(r"{{.*?}}", lambda action: _of_a_value(action[0]), text)
+
+
+def _of_a_value(action: str) -> str:
+    said = re.sub(r"\$value\b", "$values.query.Value", action)
+    return said if said == action else f"{{{{ if $values.query }}}}{said}{{{{ end }}}}"

@@ -15,8 +15,12 @@ REASON = 500
 """Characters of a failure's reason."""
 COLORS = {"page": "#d40e0d", "ticket": "#e8912d", "info": "#439fe0"}
 GOOD = "#2eb67d"
-ELSEWHERE = {"alertname", "severity", "owner", "grafana_folder"}
+ELSEWHERE = {"alertname", "severity", "owner", "grafana_folder", "rulename", "ref_id"}
 """Labels that are said elsewhere, or say nothing."""
+BLIND = {"DatasourceError": "cannot be evaluated", "DatasourceNoData": "has no data"}
+"""Grafana's alerts on a rule itself, whose name is then `rulename`, and what is the matter with it
+(grafana/grafana pkg/services/ngalert/state/compat.go)."""
+BLIND_RUNBOOK = "RulesFailing.md"
 
 
 class Alert(BaseModel):
@@ -44,10 +48,24 @@ class Alert(BaseModel):
         return self.labels.get("severity", "alert")
 
     @property
+    def said(self) -> dict[str, str]:
+        """Its annotations; of a rule that Grafana knows nothing by, not what the rule would have said."""
+        fault = BLIND.get(self.labels.get("alertname", ""))
+        if fault is None:
+            return self.annotations
+        error = cut(one_line(self.annotations.get("Error", "")), REASON)
+        folder = self.annotations.get("runbook_url", "").rpartition("/")[0]
+        return self.annotations | {
+            "summary": f"the rule {self.labels.get('rulename', '')} {fault}",
+            "description": f"It neither fires nor ends until then. {error}".strip(),
+            "runbook_url": f"{folder}/{BLIND_RUNBOOK}",
+        }
+
+    @property
     def title(self) -> str:
         """How bad, which, and what."""
         name = self.labels.get("alertname", "alert")
-        return f"{self.severity.upper()} {self.status} · {name}: {self.annotations.get('summary', '')}"
+        return f"{self.severity.upper()} {self.status} · {name}: {self.said.get('summary', '')}"
 
     def part(self, titled: bool) -> Part:
         """Everything that is known of it."""
@@ -58,7 +76,7 @@ class Alert(BaseModel):
             if name not in ELSEWHERE and not name.startswith("__")
         }
         lines = [
-            self.annotations.get("description", ""),
+            self.said.get("description", ""),
             "Where: " + ", ".join(f"{name}={value}" for name, value in where.items()) if where else "",
             f"Since {moment(self.starts_at)}",
             f"Owner: {self.labels['owner']}" if "owner" in self.labels else "",
@@ -66,12 +84,12 @@ class Alert(BaseModel):
         if resolved and self.ends_at:
             took = lasting((self.ends_at - self.starts_at).total_seconds())
             lines[2] = f"From {moment(self.starts_at)} to {moment(self.ends_at)}: {took}"
-        said = {
-            "runbook": self.annotations.get("runbook_url", ""),
-            "dashboard": self.annotations.get("dashboard_url", self.dashboard_url),
+        links = {
+            "runbook": self.said.get("runbook_url", ""),
+            "dashboard": self.said.get("dashboard_url", self.dashboard_url),
         }
         color = GOOD if resolved else COLORS.get(self.severity, COLORS["ticket"])
-        return Part(color, self.title if titled else "", "\n".join(filter(None, lines)), said)
+        return Part(color, self.title if titled else "", "\n".join(filter(None, lines)), links)
 
 
 class Event(BaseModel):

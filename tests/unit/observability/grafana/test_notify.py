@@ -27,6 +27,17 @@ def test_only_the_relays_own_failure_goes_past_it() -> None:
     ]
 
 
+@pytest.mark.parametrize("native", [True, False])
+def test_rules_that_cannot_be_evaluated_are_one_message_on_every_day(native: bool) -> None:
+    routes = notify.policies(native)["routes"]
+    (blind,) = [each for each in routes if "DatasourceError" in each["object_matchers"][0][2]]
+    assert blind["object_matchers"] == [["alertname", "=~", "DatasourceError|DatasourceNoData"]]
+    assert blind["receiver"] == notify.RELAY
+    assert not {"mute_time_intervals", "group_by"} & blind.keys()
+    muted = [place for place, each in enumerate(routes) if "mute_time_intervals" in each]
+    assert routes.index(blind) < min(muted)
+
+
 def test_the_relay_is_where_the_settings_say() -> None:
     relay, *_ = notify.contact_points(SETTINGS, None)
     assert relay["settings"]["url"] == "http://127.0.0.1:9999/alerts"

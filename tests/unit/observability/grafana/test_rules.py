@@ -77,12 +77,15 @@ def test_an_interval_is_one_that_grafana_takes() -> None:
 @pytest.mark.parametrize(
     ("prometheus", "grafana"),
     [
-        ("{{ $value | humanize }} runs", "{{ $values.query.Value | humanize }} runs"),
-        ("{{$value}}", "{{$values.query.Value}}"),
+        (
+            "{{ $value | humanize }} runs",
+            "{{ if $values.query }}{{ $values.query.Value | humanize }}{{ end }} runs",
+        ),
+        ("{{$value}}", "{{ if $values.query }}{{$values.query.Value}}{{ end }}"),
         ("{{ $labels.value }} at $value", "{{ $labels.value }} at $value"),
         (
             '{{ $labels.a }}: {{ printf "%.1f" $value }}',
-            '{{ $labels.a }}: {{ printf "%.1f" $values.query.Value }}',
+            '{{ $labels.a }}: {{ if $values.query }}{{ printf "%.1f" $values.query.Value }}{{ end }}',
         ),
         ("{{ $values.query.Value }}", "{{ $values.query.Value }}"),
     ],
@@ -95,6 +98,12 @@ def test_annotations_have_their_links_and_no_bare_value() -> None:
     for each in RULES:
         assert set(each["annotations"]) == {"summary", "description", "runbook_url", "dashboard_url"}
         assert not re.search(r"\$value\b", " ".join(each["annotations"].values()))
+
+
+def test_what_is_said_of_a_value_is_said_where_there_is_one() -> None:
+    said = " ".join(text for each in RULES for text in each["annotations"].values())
+    asked = re.findall(r"{{ if \$values\.query }}{{[^{}]*\$values\.query\.Value[^{}]*}}{{ end }}", said)
+    assert 0 < len(asked) == said.count("$values.query.Value")
 
 
 def test_recording_rules_stay_in_prometheus() -> None:

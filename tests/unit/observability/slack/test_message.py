@@ -98,6 +98,37 @@ def test_grafanas_own_labels_say_nothing_and_its_link_serves_where_the_rule_has_
     assert "<http://127.0.0.1:3001/d/x?orgId=1&amp;var-a=b|dashboard>" in text
 
 
+def blind(name: str, **annotations: str) -> Alert:
+    """As Grafana says that a rule cannot be evaluated: with the rule's labels and annotations."""
+    more = {"rulename": "PrefectDown", "ref_id": "query", "datasource_uid": "prometheus"}
+    given = alert(0, alertname=name, severity="page", **more)
+    given["annotations"] |= {"summary": "The Prefect server does not answer"} | annotations
+    return Alert.model_validate(given)
+
+
+def test_a_rule_that_grafana_cannot_evaluate_is_not_told_as_what_it_watches() -> None:
+    message = message_of([blind("DatasourceError", Error="[sse.dataQueryError] failed:\nconnection refused")])
+    assert message.headline == "PAGE firing · DatasourceError: the rule PrefectDown cannot be evaluated"
+    (text,) = sections(message)
+    assert text == (
+        "It neither fires nor ends until then. [sse.dataQueryError] failed: connection refused\n"
+        "Where: datasource_uid=prometheus, table=t0\nSince 2026-11-22 02:10:00 UTC\nOwner: data\n"
+        "<http://127.0.0.1:9876/runbooks/RulesFailing.md|runbook> · "
+        "<http://127.0.0.1:3001/d/watchkeeper-pipelines|dashboard>"
+    )
+
+
+def test_a_rule_without_data_has_no_error_to_tell() -> None:
+    message = message_of([blind("DatasourceNoData")])
+    assert message.headline == "PAGE firing · DatasourceNoData: the rule PrefectDown has no data"
+    assert sections(message)[0].startswith("It neither fires nor ends until then.\nWhere: ")
+
+
+def test_an_error_of_grafana_may_be_long() -> None:
+    (text,) = sections(message_of([blind("DatasourceError", Error="x" * 5000)]))
+    assert "x" * 499 + "…" in text
+
+
 @pytest.mark.parametrize(
     "long", ["x" * 5000, "&" * 5000, "<" * 5000, "ä" * 5000, "\n" * 5000 + "x", "a & b " * 900]
 )
