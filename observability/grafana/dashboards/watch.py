@@ -90,6 +90,7 @@ def rules() -> list[Panel]:
     failures = "increase(prometheus_rule_evaluation_failures_total[5m])"
     refused = "rate(prometheus_notifications_errors_total[5m])"
     lost = "rate(alertmanager_notifications_failed_total[5m])"
+    theirs = "rate(grafana_alerting_notifications_failed_total[5m])"
     return [
         numbers(
             "Since the rules were evaluated",
@@ -106,9 +107,9 @@ def rules() -> list[Panel]:
         ),
         numbers(
             "Notifications that fail",
-            "A second, from Prometheus and from Alertmanager.",
+            "A second, from Prometheus and from Alertmanager or Grafana.",
             "cps",
-            {"": or_zero(f"sum({refused} or {lost})")},
+            {"": or_zero(f"sum({refused} or {lost} or {theirs})")},
             [Bound("NotificationsFailing", 0)],
         ),
         numbers("Rules", "That Prometheus evaluates.", "none", {"": "sum(prometheus_rule_group_rules)"}),

@@ -9,7 +9,16 @@ from observability.grafana.dashboards import dashboards
 from observability.metrics import METRICS
 from observability.prometheus.rules import groups
 
-THEIRS = ("node_", "bentoml_", "prometheus_", "alertmanager_", "statsd_exporter_", "process_", "scrape_")
+THEIRS = (
+    "node_",
+    "bentoml_",
+    "prometheus_",
+    "alertmanager_",
+    "grafana_alerting_",
+    "statsd_exporter_",
+    "process_",
+    "scrape_",
+)
 """Beginnings of the names of node-exporter, BentoML, Prometheus itself, and what it scrapes."""
 PROMETHEUS_OWN = {"up", "ALERTS"}
 

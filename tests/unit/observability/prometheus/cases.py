@@ -565,7 +565,11 @@ WATCH = [
             "200m notifications a second fail.",
             {"integration": "webhook"},
         )
-        for name in ("prometheus_notifications_errors_total", "alertmanager_notifications_failed_total")
+        for name in (
+            "prometheus_notifications_errors_total",
+            "alertmanager_notifications_failed_total",
+            "grafana_alerting_notifications_failed_total",
+        )
     ),
     Case(
         "RelayDown",
