@@ -191,7 +191,7 @@ def tables() -> list[Panel]:
             "bytes",
             {"": "min(watchkeeper_home_free_bytes)"},
             span=8,
-        ),
+        ).height(8),
     ]
 
 

@@ -49,9 +49,13 @@ def test_grafanas_own_types_read_a_dashboard_and_write_the_same(board: dict[str,
 def test_panels_have_numbers_and_fill_their_rows(board: dict[str, Any]) -> None:
     assert [panel["id"] for panel in board["panels"]] == list(range(1, len(board["panels"]) + 1))
     lines: dict[int, int] = {}
+    heights: dict[int, set[int]] = {}
     for panel in board["panels"]:
-        lines[panel["gridPos"]["y"]] = lines.get(panel["gridPos"]["y"], 0) + panel["gridPos"]["w"]
+        place = panel["gridPos"]
+        lines[place["y"]] = lines.get(place["y"], 0) + place["w"]
+        heights.setdefault(place["y"], set()).add(place["h"])
     assert set(lines.values()) == {24}
+    assert all(len(each) == 1 for each in heights.values()), "a gap below the lower ones"
 
 
 @pytest.mark.parametrize("panel", PANELS)
