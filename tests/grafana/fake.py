@@ -149,7 +149,7 @@ class FakeGrafana:
             if _there(self.points, uid)["name"] in _named(self.policies, "receiver"):
                 raise RefusedError(500, "contact point is currently used by a notification policy")
             del self.points[uid or ""]
-            return 204, None
+            return 202, {"message": "contactpoint deleted"}
         uid = uid or body["uid"]
         self._change(self.points.get(uid))
         settings = dict(body["settings"])
@@ -192,7 +192,7 @@ class FakeGrafana:
             del self.mute_timings[name or ""]
             return 204, None
         self.mute_timings[body["name"]] = {**body, "provenance": "api"}
-        return 201 if method == "POST" else 200, self.mute_timings[body["name"]]
+        return 201 if method == "POST" else 202, self.mute_timings[body["name"]]
 
     def _policies(self, method: str, body: Body) -> Answer:
         if method == "GET":
