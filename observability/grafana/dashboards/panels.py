@@ -223,8 +223,8 @@ def _filled(
     height: int,
     instant: bool = False,
 ) -> P:
-    fires = "".join(f" {bound.colour.capitalize()}: {bound.alert}." for bound in bounds)
-    panel.title(title).description(says + fires).unit(unit).span(span).height(height)
+    fires = dict.fromkeys(f" {bound.colour.capitalize()}: {bound.alert}." for bound in bounds)
+    panel.title(title).description(says + "".join(fires)).unit(unit).span(span).height(height)
     panel.datasource(models.DataSourceRef(type_val=SOURCE, uid=SOURCE))
     panel.thresholds(dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(_steps(bounds)))
     for place, (legend, query) in enumerate(queries.items()):

@@ -94,7 +94,7 @@ def numbers(query: str) -> set[float]:
 
 def test_a_value_has_the_colour_of_the_alert_that_fires_there() -> None:
     bounds = [Bound("TableRowsUnusual", 3), Bound("NodeDiskFull", 0.05, below=True), Bound("RulesFailing", 0)]
-    panel = series("title", "Says.", "s", {"a": "b"}, bounds).build()
+    panel = series("title", "Says.", "s", {"a": "b"}, [*bounds, Bound("RulesFailing", 0.5)]).build()
     assert panel.field_config
     thresholds = panel.field_config.defaults.thresholds
     assert thresholds
@@ -102,6 +102,7 @@ def test_a_value_has_the_colour_of_the_alert_that_fires_there() -> None:
         (None, "red"),
         (0.05, "green"),
         (LEAST, "red"),
+        (0.5, "red"),
         (3, "orange"),
     ]
     assert panel.description == "Says. Orange: TableRowsUnusual. Red: NodeDiskFull. Red: RulesFailing."
