@@ -155,6 +155,14 @@ class Listed(Kind):
 class Template(Listed):
     """A message template: a PUT makes it as well."""
 
+    def find(self, grafana: Grafana, wanted: dict[str, Body]) -> dict[str, Found]:
+        """Their texts: the newest Grafanas also say their `kind`, which is their own."""
+        found = super().find(grafana, wanted)
+        return {
+            name: Found({key: each.body.get(key) for key in ("name", "template")}, each.from_file)
+            for name, each in found.items()
+        }
+
     def write(self, grafana: Grafana, name: str, body: Body, new: bool) -> None:
         """Make it, or make it so."""
         grafana.ask("PUT", f"{self._path}/{quoted(name)}", {"template": body["template"]})

@@ -179,6 +179,7 @@ class FakeGrafana:
             "template": text,
             "provenance": "api",
             "version": str(hash(text)),
+            "kind": "grafana",  # newNotificationTemplate of grafana/grafana pkg/services/ngalert/provisioning
         }
         return 202, self.templates[name]
 
