@@ -19,14 +19,15 @@ WORDS = "watchkeeper"
 """The message template: its title and its text."""
 WEEKENDS = "watchkeeper-weekends"
 
-# Grafana has Slack read markup in no text of an attachment (`mrkdwn_in` of grafana/alerting receivers/slack):
-# links work there, stars would be shown.
+# No markup: Grafana does not ask Slack to read any in an attachment's text (`mrkdwn_in` of grafana/alerting
+# receivers/slack; its issue 137). A bare address is a link everywhere.
 TITLE = "{{ .CommonLabels.alertname }}: {{ .Status }}"
 TEXT = """\
 {{ range .Alerts }}{{ .Annotations.summary }}
 {{ .Annotations.description }}
-{{ .Labels.severity }}, since {{ .StartsAt.UTC.Format "2006-01-02 15:04" }} UTC: \
-<{{ .Annotations.runbook_url }}|runbook>, <{{ .Annotations.dashboard_url }}|dashboard>
+{{ .Labels.severity }}, since {{ .StartsAt.UTC.Format "2006-01-02 15:04" }} UTC
+Runbook: {{ .Annotations.runbook_url }}
+Dashboard: {{ .Annotations.dashboard_url }}
 {{ end }}"""
 
 

@@ -51,6 +51,7 @@ def test_the_words_that_are_asked_for_are_defined() -> None:
     opened = re.findall(r"{{ (?:define|range|if|with)\b", words["template"])
     assert len(re.findall(r"{{ end }}", words["template"])) == len(opened)
     assert words["template"] == words["template"].strip(), "Grafana keeps it so"
+    assert not re.search(r"\*|<|\|", words["template"]), "Grafana's Slack message shows markup as it stands"
 
 
 def test_what_is_muted_has_its_timing() -> None:
