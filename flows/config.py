@@ -5,12 +5,13 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr
 
-from services.bento.config import CHECKOUT, BentoSettings, read_settings
+from flows.etl.runners.config import RunnerSettings
+from services.bento.config import CHECKOUT, read_settings
 
 __all__ = ["CHECKOUT", "Settings", "load_settings"]
 
 
-class Settings(BentoSettings):
+class Settings(RunnerSettings):
     """Everything that the flows can be told; each field's unit is in its name or its description."""
 
     contracts: Path = Field(
@@ -27,13 +28,6 @@ class Settings(BentoSettings):
     )
     prefect_ui_url: str | None = Field(
         default=None, description="Address of its pages, for links; where its API is, unless said."
-    )
-    spark_cores: int = Field(default=0, ge=0, description="Cores for local Spark; 0 takes all there are.")
-    spark_memory_mb: int = Field(default=2048, ge=512, description="Heap of local Spark, in MiB.")
-    spark_log_level: str = Field(
-        default="WARN",
-        pattern="^(ERROR|WARN|INFO|DEBUG)$",
-        description="Least severe level of Spark's driver log that reaches the run's log.",
     )
     snapshot_retention_days: float = Field(
         default=30, gt=0, description="Days that a superseded lake snapshot stays readable."
@@ -63,6 +57,11 @@ class Settings(BentoSettings):
     def staging(self) -> Path:
         """A folder a run: the job's arguments and its summary."""
         return self.home / "staging"
+
+    @cached_property
+    def jobs(self) -> Path:
+        """What is remembered of Spark jobs that run elsewhere, where every worker finds it."""
+        return self.staging.parent / "jobs"
 
     @cached_property
     def quarantine(self) -> Path:

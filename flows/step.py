@@ -38,3 +38,8 @@ def run_step(subject: str, name: str, work: Callable[[OnProgress], T], metric: M
 def flow_run_id() -> str:
     """Id of the flow run that this code runs in; `none` outside of one."""
     return str(runtime.flow_run.id or "none")
+
+
+def flow_name() -> str:
+    """Name of the flow that this code runs in; `none` outside of one."""
+    return str(runtime.flow_run.flow_name or "none")

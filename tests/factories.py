@@ -32,8 +32,9 @@ from flows.etl.lake import Lake, files_with
 from flows.etl.maintain import Upkeep, compact
 from flows.etl.plan import Again, Plan, make_plan
 from flows.etl.quarantine_command import read_open
-from flows.etl.runners.base import Runner
-from flows.etl.runners.local import JOB, LocalRunner
+from flows.etl.runners.life import Engine
+from flows.etl.runners.local import LocalRunner
+from flows.etl.runners.programs import ETL, PROGRAMS
 from flows.etl.sources import Sources
 from flows.etl.sql import Query
 from flows.etl.staged import local_path
@@ -96,30 +97,37 @@ def write_csv(path: Path, rows: Iterable[Iterable[object]], header: list[str] | 
     return path
 
 
-class WarmRunner:
-    """Runs the very job file in this process, on one Spark a test worker: a job takes a second, not ten.
+class WarmRunner(Engine):
+    """Runs the very job file in this process, on one Spark a test worker: a job takes a second, not ten."""
 
-    Args:
-        settings: of the home.
-        job: the job file's name, beside the ETL's.
-    """
+    def __init__(self, settings: Settings) -> None:
+        self.local = LocalRunner(settings)
+        super().__init__(self.local)
 
-    def __init__(self, settings: Settings, job: str = "spark_job") -> None:
-        self.local, self.job = LocalRunner(settings), job
-
-    def run(self, job: Path, on_progress: Callable[[int, int], None], on_log: Callable[[str], None]) -> None:
-        """See `Runner.run`."""
-        spark = start_spark(self.local.spark_conf(job.parent))
-        if str(JOB.parent) not in sys.path:
-            sys.path.append(str(JOB.parent))
-        module = importlib.import_module(self.job)  # as spark-submit sees it
+    def run(self, program: str, path: Path, name: str, on_progress: object, on_log: object) -> None:
+        """See `Engine.run`."""
+        spark = start_spark(self.local.spark_conf(path.parent))
+        if str(ETL) not in sys.path:
+            sys.path.append(str(ETL))
+        module = importlib.import_module(PROGRAMS[program].script.stem)  # as spark-submit sees it
         module.report_progress = lambda _spark: None  # type: ignore[attr-defined]  # it would go on for ever
         kept = {name: spark.conf.get(name, None) for name in PER_JOB}
         try:
-            module.main(str(job))
+            module.main(str(path))
         finally:
             for name, value in kept.items():
                 spark.conf.set(name, value) if value else spark.conf.unset(name)
+
+
+class NoSpark(Engine):
+    """Fails where Spark is started."""
+
+    def __init__(self) -> None:
+        pass
+
+    def run(self, program: str, path: Path, name: str, on_progress: object, on_log: object) -> None:
+        """See `Engine.run`."""
+        raise AssertionError("Spark was started")
 
 
 PER_JOB = ("spark.sql.files.maxPartitionBytes", "spark.sql.files.openCostInBytes")
@@ -151,14 +159,14 @@ def run_table(
     contract: Contract,
     source: Path | str | None,
     again: Again | None = None,
-    runner: Runner | None = None,
+    engine: Engine | None = None,
 ) -> TableResult:
     """Land, Spark, verdict, commit."""
     plan = make_plan(settings, contract, None if source is None else str(source), again or Again())
     if plan.nothing_to_do:
         return TableResult("unchanged")
     try:
-        return steps.commit(settings, plan, work_off(settings, plan, runner), "test")
+        return steps.commit(settings, plan, work_off(settings, plan, engine), "test")
     finally:
         steps.discard(plan)
 
@@ -177,9 +185,9 @@ def compact_table(settings: Settings, contract: Contract) -> Upkeep:
     return upkeep
 
 
-def work_off(settings: Settings, plan: Plan, runner: Runner | None = None) -> Staged:
+def work_off(settings: Settings, plan: Plan, engine: Engine | None = None) -> Staged:
     """Spark and verdict."""
-    staged = steps.run_spark(settings, plan, runner or WarmRunner(settings))
+    staged = steps.run_spark(settings, plan, engine or WarmRunner(settings))
     steps.reach_verdict(settings, plan, staged)
     return staged
 

@@ -14,13 +14,12 @@ from pyiceberg.io.pyarrow import schema_to_pyarrow
 from flows.config import Settings
 from flows.console import OnProgress, no_log, no_progress
 from flows.drift import traffic
-from flows.drift.summaries import JOB, Profiled, Summaries, days_added, files_at, kinds_of, profiled, watched
+from flows.drift.summaries import Profiled, Summaries, days_added, files_at, kinds_of, profiled, watched
 from flows.drift.windows import NEWEST, SECONDS, Season, Window, refuse_parts, resolve, snapshot_in, trailing
 from flows.errors import WatchkeeperError
 from flows.etl.contract import Contract, load_table
 from flows.etl.lake import Lake
-from flows.etl.runners.base import Runner
-from flows.etl.runners.local import LocalRunner
+from flows.etl.runners.life import Engine
 from flows.etl.staged import local_path
 from observability.drift.profiles import Cells, Profile, windows
 from services.bento.registry import Registry
@@ -142,7 +141,7 @@ class Comparison:
 
     def profile(
         self,
-        runner: Runner | None = None,
+        engine: Engine,
         on_progress: OnProgress = no_progress,
         on_log: Callable[[str], None] = no_log,
     ) -> Profiled:
@@ -157,9 +156,7 @@ class Comparison:
         files |= {f.file_path: f for number in named for f in files_at(self.table, number)}
         if not files:
             raise NoDataError(f"{self.question.table} holds no row")
-        tables = self.summaries.load(
-            list(files.values()), runner or LocalRunner(self.settings, JOB), on_progress, on_log
-        )
+        tables = self.summaries.load(list(files.values()), engine, on_progress, on_log)
         added = days_added(self.table, {None, *named}) if self.contract.event_time is None else None
         found = profiled(tables, {local_path(file.file_path) for file in current}, added)
         if self.champion:

@@ -24,6 +24,9 @@ from flows.drift.performance import Performance, performance
 from flows.drift.summaries import Profiled, kinds_of
 from flows.drift.windows import SEASONS, Season, Window
 from flows.errors import WatchkeeperError
+from flows.etl.engine import engine_of
+from flows.etl.runners.config import RunnerName
+from flows.etl.runners.life import Engine
 from flows.step import flow_run_id, run_step
 from flows.watched import watched
 from observability import emit
@@ -70,6 +73,7 @@ def drift(
     reference: str | None = None,
     current: str | None = None,
     season: Season | None = None,
+    runner: RunnerName | None = None,
 ) -> Result:
     """Say whether a table, or a model's traffic, has changed.
 
@@ -80,6 +84,7 @@ def drift(
         reference: a window, such as `2011-08`, `28d` or `snapshot:ID`.
         current: a window.
         season: compare with the same weekdays, or the same months, of the reference.
+        runner: where Spark runs; as the settings say unless said.
 
     Raises:
         WatchkeeperError: no such table or model; or it could not be compared, and a verdict file says so too.
@@ -90,7 +95,7 @@ def drift(
     result = Result(question.subject, question.of_now, Verdict("error", "", {}))
     folder = verdicts.new_folder(settings, question.subject)
     try:
-        answer(settings, question, folder, result)
+        answer(settings, question, folder, result, engine_of(settings, runner))
     except NoDataError as nothing:
         result.verdict = Verdict("not_enough_data", str(nothing), {"reference": 0, "current": 0})
     except (WatchkeeperError, ProfileError) as error:
@@ -106,10 +111,10 @@ def drift(
     return result
 
 
-def answer(settings: Settings, question: Question, folder: Path, result: Result) -> None:
+def answer(settings: Settings, question: Question, folder: Path, result: Result, engine: Engine) -> None:
     """Every step but the last; what is known is in `result` when one fails."""
     comparison, log = Comparison(settings, question), get_run_logger()
-    profiled = drift_step("profile", question, lambda show: comparison.profile(None, show, log.info))
+    profiled = drift_step("profile", question, lambda show: comparison.profile(engine, show, log.info))
     before, now, reference, current = drift_step("compare", question, lambda _: comparison.windows(profiled))
     result.windows = {"reference": reference.said, "current": current.said}
     season = SEASONS[question.season] if question.season else None

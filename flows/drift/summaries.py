@@ -23,12 +23,12 @@ from flows.console import OnProgress, no_log, no_progress
 from flows.errors import WatchkeeperError
 from flows.etl.contract import Contract
 from flows.etl.plan import by_schema
-from flows.etl.runners.base import Runner
+from flows.etl.runners.base import digest
+from flows.etl.runners.life import Engine
 from flows.etl.staged import local_path, profile_path
 from observability.drift.profiles import Cells, Kind, Scale, joined
 from services.bento.store import LocalStore
 
-JOB = Path(__file__).resolve().parents[1] / "etl" / "profile_job.py"
 DAY = 86_400
 NUMBERS = ("int", "long", "double", "decimal")
 SCHEMA = pa.schema(
@@ -142,7 +142,7 @@ class Summaries:
     def load(
         self,
         files: list[DataFile],
-        runner: Runner,
+        engine: Engine,
         on_progress: OnProgress = no_progress,
         on_log: Callable[[str], None] = no_log,
     ) -> dict[str, pa.Table]:
@@ -153,7 +153,7 @@ class Summaries:
         """
         held = self._read_all(files)
         if new := [file for file in files if local_path(file.file_path) not in held]:
-            self._make(new, runner, on_progress, on_log)
+            self._make(new, engine, on_progress, on_log)
             held |= self._read_all(new)
         if gone := [file for file in new if local_path(file.file_path) not in held]:
             raise WatchkeeperError(
@@ -169,20 +169,22 @@ class Summaries:
             return {local_path(file.file_path): table for file, table in found if table is not None}
 
     def _make(
-        self, files: list[DataFile], runner: Runner, on_progress: OnProgress, on_log: Callable[[str], None]
+        self, files: list[DataFile], engine: Engine, on_progress: OnProgress, on_log: Callable[[str], None]
     ) -> None:
         """Profile data files, and keep each profile beside its file."""
-        folder = self._settings.staging / "drift" / uuid.uuid4().hex[:12]
-        folder.mkdir(parents=True)
+        # The same for the same files in a flow run that is run again, so that it finds its job.
+        run = uuid.uuid4().hex if engine.run_id == "none" else engine.run_id
+        folder = self._settings.staging / "drift" / digest(run, *(file.file_path for file in files))[:12]
+        folder.mkdir(parents=True, exist_ok=True)
         try:
             job = folder / "job.json"
             job.write_text(json.dumps(self._job(files, folder)), encoding="utf-8")
-            runner.run(job, on_progress, on_log)
+            engine.run("profile", job, f"{self._contract.identifier} profile", on_progress, on_log)
             done = json.loads((folder / "_summary.json").read_text())
             for name, numbers in done["scales"].items():
                 self._store.create(f"{self._contract.identifier}/{name}", json.dumps(numbers).encode())
             if {name: Scale(*numbers) for name, numbers in done["scales"].items()} != self.scales:
-                self._make(files, runner, on_progress, on_log)  # another run fixed a scale meanwhile
+                self._make(files, engine, on_progress, on_log)  # another run fixed a scale meanwhile
                 return
             for cells, data in done["files"].items():
                 (written,) = Path(cells).glob("*.parquet")

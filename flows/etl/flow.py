@@ -16,13 +16,15 @@ from flows.console import OnProgress
 from flows.errors import WatchkeeperError
 from flows.etl import steps
 from flows.etl.contract import Contract, load_dataset, with_event_time
+from flows.etl.engine import engine_of
 from flows.etl.lake import OvertakenError
 from flows.etl.land import refuse_empty_source
 from flows.etl.plan import Again, make_plan
 from flows.etl.report import Summary, publish
-from flows.etl.runners.local import LocalRunner
+from flows.etl.runners.config import RunnerName
+from flows.etl.runners.life import Engine
 from flows.etl.steps import TableResult
-from flows.step import flow_run_id, run_step
+from flows.step import run_step
 from flows.watched import watched
 from observability.metrics import ETL_STEP_SECONDS
 
@@ -38,6 +40,7 @@ def etl(
     rebuild_from: date | None = None,
     rebuild_to: date | None = None,
     replay_table: str | None = None,
+    runner: RunnerName | None = None,
 ) -> Summary:
     """Bring a data set's new files into the lake, table by table.
 
@@ -48,6 +51,7 @@ def etl(
             table that has an event time.
         rebuild_to: last day, inclusive.
         replay_table: process this table's source files with quarantined rows again, and nothing else.
+        runner: where Spark runs; as the settings say unless said.
 
     Raises:
         WatchkeeperError: a table's run failed; that table is as it was.
@@ -63,16 +67,18 @@ def etl(
         source = str(settings.landing / dataset)
     if source is not None:
         refuse_empty_source(contracts, source)
-    summary = Summary(settings)
+    summary, engine = Summary(settings), engine_of(settings, runner)
     for contract in contracts:
         with summary.table(contract.identifier) as record:
-            record(etl_table(settings, contract, source, again))
+            record(etl_table(settings, contract, source, again, engine))
     return summary
 
 
-def etl_table(settings: Settings, contract: Contract, source: str | None, again: Again) -> TableResult:
+def etl_table(
+    settings: Settings, contract: Contract, source: str | None, again: Again, engine: Engine
+) -> TableResult:
     """One table's run."""
-    return replanned(contract, lambda: attempt(settings, contract, source, again))
+    return replanned(contract, lambda: attempt(settings, contract, source, again, engine))
 
 
 def replanned(contract: Contract, attempt: Callable[[], T]) -> T:
@@ -87,18 +93,21 @@ def replanned(contract: Contract, attempt: Callable[[], T]) -> T:
     )
 
 
-def attempt(settings: Settings, contract: Contract, source: str | None, again: Again) -> TableResult:
+def attempt(
+    settings: Settings, contract: Contract, source: str | None, again: Again, engine: Engine
+) -> TableResult:
     """Land, Spark, verdict, commit, report. Staging is left clean however it ends."""
     started, log = time.perf_counter(), get_run_logger()
-    plan = step("land", contract, lambda show: make_plan(settings, contract, source, again, show))
+    plan = step(
+        "land", contract, lambda show: make_plan(settings, contract, source, again, show, engine.run_id)
+    )
     if plan.nothing_to_do:
         snapshot = plan.base.current_snapshot() if plan.base else None
         return TableResult("unchanged", snapshot_id=snapshot.snapshot_id if snapshot else None)
     try:
-        runner = LocalRunner(settings)
-        staged = step("spark", contract, lambda show: steps.run_spark(settings, plan, runner, show, log.info))
+        staged = step("spark", contract, lambda show: steps.run_spark(settings, plan, engine, show, log.info))
         verdict = step("verdict", contract, lambda _: steps.reach_verdict(settings, plan, staged))
-        result = step("commit", contract, lambda _: steps.commit(settings, plan, staged, flow_run_id()))
+        result = step("commit", contract, lambda _: steps.commit(settings, plan, staged, engine.run_id))
     finally:
         steps.discard(plan)
     result.seconds = round(time.perf_counter() - started, 3)

@@ -25,17 +25,17 @@ from flows.config import Settings, load_settings
 from flows.console import no_log
 from flows.etl import steps
 from flows.etl.contract import Contract, load_all
+from flows.etl.engine import engine_of
 from flows.etl.flow import step
 from flows.etl.lake import Lake, OvertakenError, files_with
 from flows.etl.land import Landing
 from flows.etl.plan import Plan
-from flows.etl.runners.base import Runner
-from flows.etl.runners.local import LocalRunner
+from flows.etl.runners.config import RunnerName
+from flows.etl.runners.life import Engine
 from flows.etl.schema import refuse_incompatible
 from flows.etl.scores import contracts_of
 from flows.etl.sources import PROPERTY, Sources
 from flows.etl.staged import local_path, profile_path
-from flows.step import flow_run_id
 from flows.watched import watched
 
 
@@ -53,14 +53,18 @@ class Upkeep:
 
 @watched
 @flow(name="maintain", persist_result=False)
-def maintain() -> dict[str, Upkeep]:
-    """Keep every table that has a contract in good order, and the scores."""
+def maintain(runner: RunnerName | None = None) -> dict[str, Upkeep]:
+    """Keep every table that has a contract in good order, and the scores.
+
+    Args:
+        runner: where Spark runs; as the settings say unless said.
+    """
     settings = load_settings()
-    lake = Lake(settings)
+    lake, engine = Lake(settings), engine_of(settings, runner)
     done: dict[str, Upkeep] = {}
     for contract in [*load_all(settings.contracts), *contracts_of(lake)]:
         if lake.table(contract.identifier) is not None:
-            done[contract.identifier] = maintain_table(settings, contract)
+            done[contract.identifier] = maintain_table(settings, contract, engine)
     remove_abandoned(settings)
     rows = [
         {"table": name, **upkeep.__dict__, "notes": "; ".join(upkeep.notes)} for name, upkeep in done.items()
@@ -69,11 +73,10 @@ def maintain() -> dict[str, Upkeep]:
     return done
 
 
-def maintain_table(settings: Settings, contract: Contract) -> Upkeep:
+def maintain_table(settings: Settings, contract: Contract, engine: Engine) -> Upkeep:
     """The three steps on one table, each as a Prefect task."""
-    upkeep = Upkeep()
-    runner, log = LocalRunner(settings), get_run_logger()
-    step("compact", contract, lambda _: compact(settings, contract, upkeep, runner, log.info))
+    upkeep, log = Upkeep(), get_run_logger()
+    step("compact", contract, lambda _: compact(settings, contract, upkeep, engine, log.info))
     step("expire", contract, lambda _: expire(settings, contract, upkeep))
     step("sweep", contract, lambda _: sweep(settings, contract, upkeep))
     return upkeep
@@ -83,7 +86,7 @@ def compact(
     settings: Settings,
     contract: Contract,
     upkeep: Upkeep,
-    runner: Runner,
+    engine: Engine,
     on_log: Callable[[str], None] = no_log,
 ) -> None:
     """Rewrite each cell of the layout that has more than one file, in one snapshot with the same rows."""
@@ -92,12 +95,12 @@ def compact(
     if base is None or not small:
         return
     refuse_incompatible(contract, base)
-    plan = Plan.of(settings, contract, base, Landing(), "compaction")
+    plan = Plan.of(settings, contract, base, Landing(), "compaction", flow_run=engine.run_id)
     plan.replaced.extend(small)
     try:
-        staged = steps.run_spark(settings, plan, runner, on_log=on_log)
+        staged = steps.run_spark(settings, plan, engine, on_log=on_log)
         steps.reach_verdict(settings, plan, staged)
-        steps.commit(settings, plan, staged, flow_run_id())
+        steps.commit(settings, plan, staged, engine.run_id)
     except OvertakenError as overtaken:
         upkeep.notes.append(f"left for the next time: {overtaken}")
         return

@@ -1,5 +1,7 @@
 """What a run has to do with a table: the files to process, and the data files that they replace."""
 
+import hashlib
+import json
 import uuid
 from collections import defaultdict
 from dataclasses import dataclass
@@ -62,9 +64,10 @@ class Plan:
         landing: Landing,
         kind: str,
         known: Sources | None = None,
+        flow_run: str = "none",
     ) -> "Plan":
         """A plan with a run of its own, which replaces nothing yet."""
-        run = uuid.uuid4().hex[:12]
+        run = run_of(flow_run, contract, base, landing, kind)
         return cls(
             contract=contract,
             base=base,
@@ -89,12 +92,31 @@ class Plan:
         return not rows and not self.replaced_sources
 
 
+def run_of(flow_run: str, contract: Contract, base: Table | None, landing: Landing, kind: str) -> str:
+    """The run's name: the same for the same work of a flow run that is run again, so that it finds its own.
+
+    The work is the contract, the snapshot that it starts from and what arrived; all else follows from these.
+    """
+    if flow_run == "none":
+        return uuid.uuid4().hex[:12]
+    snapshot = base.current_snapshot() if base else None
+    work = [
+        flow_run,
+        kind,
+        contract.model_dump_json(),
+        snapshot.snapshot_id if snapshot else None,
+        sorted((a.path, a.sha256, a.version, a.copy) for a in landing.arrivals),
+    ]
+    return hashlib.sha256(json.dumps(work).encode()).hexdigest()[:12]
+
+
 def make_plan(
     settings: Settings,
     contract: Contract,
     source: str | None,
     again: Again,
     on_progress: OnProgress = no_progress,
+    flow_run: str = "none",
 ) -> Plan:
     """Land the source (where one is given) and find what its files replace.
 
@@ -116,7 +138,7 @@ def make_plan(
             entry = entry_again(known, path, again)
             raw = raw_path(settings.raw, entry.sha256, path)
             landing.arrivals.append(arrive(contract, path, entry.sha256, entry.version, raw, entry.pictures))
-    plan = Plan.of(settings, contract, base, landing, again.kind, known)
+    plan = Plan.of(settings, contract, base, landing, again.kind, known, flow_run)
     if plan.nothing_to_do:
         refuse_unreadable(contract, landing)
     plan.replaced.extend(files_of_sources(base, plan.replaced_sources))

@@ -83,7 +83,7 @@ def profile(spark: SparkSession, job: dict[str, Any], group: dict[str, Any], out
     parts = [count_numbers(rows, part, job["layout"]) for part in parts_of(list(numbers.items()))]
     parts += [count_texts(rows, part, job["layout"]) for part in parts_of(texts)]
     cells = reduce(DataFrame.unionByName, parts)
-    cells.repartition("_file").write.partitionBy("_file").parquet(output)
+    cells.repartition("_file").write.partitionBy("_file").mode("overwrite").parquet(output)
     return {"%s/_file=%d" % (output, row[0]): unquote(urlparse(row[1]).path) for row in files.collect()}
 
 

@@ -153,7 +153,8 @@ def read_keys(spark: SparkSession, job: dict[str, Any]) -> dict[str, DataFrame]:
 def write(rows: DataFrame, job: dict[str, Any]) -> None:
     """Write both sinks in one pass: `_sink=0` is the lake's, `_sink=1` the quarantine's."""
     cells = ["_sink"] + [f"_p{number}" for number in range(len(job["partitions"]))]
-    rows.write.partitionBy(*cells).mode("errorifexists").parquet(job["output"])
+    # The folder is this job's alone; an attempt that died before may have left half of its files there.
+    rows.write.partitionBy(*cells).mode("overwrite").parquet(job["output"])
 
 
 def read_text(spark: SparkSession, path: str) -> str:

@@ -22,7 +22,7 @@ from flows.etl import quarantine
 from flows.etl.lake import Change, Lake, OvertakenError
 from flows.etl.plan import Plan, job_of
 from flows.etl.quality import Facts, Verdict, judge
-from flows.etl.runners.base import Runner
+from flows.etl.runners.life import Engine
 from flows.etl.sources import Entry, Sources
 from flows.etl.staged import count_copies, count_kept, count_rows, lake_files, quarantine_files
 
@@ -83,13 +83,15 @@ def manifest(plan: Plan) -> str:
 def run_spark(
     settings: Settings,
     plan: Plan,
-    runner: Runner,
+    engine: Engine,
     on_progress: OnProgress = no_progress,
     on_log: Callable[[str], None] = no_log,
     describe: Describe = job_of,
+    program: str = "etl",
 ) -> Staged:
     """Run the job, and count its files beside what land read."""
-    runner.run(write_job(settings, plan, describe), on_progress, on_log)
+    job = write_job(settings, plan, describe)
+    engine.run(program, job, f"{plan.contract.identifier} {plan.kind}", on_progress, on_log)
     files, bad_files = lake_files(plan.output), quarantine_files(plan.output)
     bad_rows = quarantine.collect(bad_files, plan.landing.readable, plan.contract)
     facts = Facts(

@@ -13,15 +13,18 @@ from prefect import flow, get_run_logger, runtime
 from flows.config import load_settings
 from flows.console import OnProgress
 from flows.etl import steps as etl
+from flows.etl.engine import engine_of
 from flows.etl.flow import replanned
 from flows.etl.land import open_source
+from flows.etl.runners.config import RunnerName
+from flows.etl.runners.life import Engine
 from flows.etl.scores import contract_of
 from flows.score import steps
 from flows.score.champion import find_champion
 from flows.score.plan import Scoring
 from flows.score.report import ScoreSummary, publish
 from flows.score.steps import ScoreResult
-from flows.step import flow_run_id, run_step
+from flows.step import run_step
 from flows.watched import watched
 from observability.metrics import SCORE_STEP_SECONDS
 from services.bento.registry import model_meant
@@ -37,7 +40,9 @@ def run_name() -> str:
 
 @watched
 @flow(name="score", flow_run_name=run_name, persist_result=False)
-def score(source: str, model: str | None = None, replay: bool = False) -> ScoreSummary:
+def score(
+    source: str, model: str | None = None, replay: bool = False, runner: RunnerName | None = None
+) -> ScoreSummary:
     """Have the champion label every picture at the source that it has not labelled yet.
 
     Args:
@@ -52,27 +57,27 @@ def score(source: str, model: str | None = None, replay: bool = False) -> ScoreS
     settings = load_settings()
     model = model_meant(open_store(settings.registry), model)
     contract, summary = contract_of(model), ScoreSummary(settings, model)
+    engine = engine_of(settings, runner)
     with summary.table(contract.identifier) as record:
         champion = scoring_step("champion", model, lambda _: find_champion(settings, model))
         scoring = Scoring(settings, contract, champion, open_source(source), replay)
-        record(replanned(contract, lambda: attempt(scoring)))
+        record(replanned(contract, lambda: attempt(scoring, engine)))
     return summary
 
 
-def attempt(scoring: Scoring) -> ScoreResult:
+def attempt(scoring: Scoring, engine: Engine) -> ScoreResult:
     """Land, Spark, verdict, commit, report. Staging is left clean however it ends."""
     started, log, model = time.perf_counter(), get_run_logger(), scoring.champion.model
-    plan = scoring_step("land", model, lambda _: scoring.plan())
+    plan = scoring_step("land", model, lambda _: scoring.plan(engine.run_id))
     if plan.nothing_to_do:
         return steps.unchanged(scoring, plan)
     try:
-        runner = steps.local_runner(scoring.settings)
         plan, staged, labels = scoring_step(
-            "spark", model, lambda show: steps.run_spark(scoring, plan, runner, show, log.info)
+            "spark", model, lambda show: steps.run_spark(scoring, plan, engine, show, log.info)
         )
         verdict = scoring_step("verdict", model, lambda _: etl.reach_verdict(scoring.settings, plan, staged))
         committed = scoring_step(
-            "commit", model, lambda _: etl.commit(scoring.settings, plan, staged, flow_run_id())
+            "commit", model, lambda _: etl.commit(scoring.settings, plan, staged, engine.run_id)
         )
     finally:
         etl.discard(plan)

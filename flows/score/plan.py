@@ -28,7 +28,7 @@ class Scoring:
     source: Source
     replay: bool = False
 
-    def plan(self) -> Plan:
+    def plan(self, flow_run: str = "none") -> Plan:
         """Compare the source with the table of scores.
 
         Raises:
@@ -40,7 +40,7 @@ class Scoring:
             refuse_incompatible(self.contract, base)
         known = lake.sources(base)
         landing = land_images(self.source, known, self.champion.version, self.replay)
-        plan = Plan.of(self.settings, self.contract, base, landing, "score", known)
+        plan = Plan.of(self.settings, self.contract, base, landing, "score", known, flow_run)
         plan.replaced.extend(files_of_sources(base, plan.replaced_sources))
         return plan
 

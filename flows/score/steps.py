@@ -8,18 +8,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flows.config import CHECKOUT, Settings
 from flows.console import OnProgress, no_log, no_progress
 from flows.etl import steps as etl
 from flows.etl.land import Landing
 from flows.etl.plan import Plan
-from flows.etl.runners.base import Runner
-from flows.etl.runners.local import LocalRunner
+from flows.etl.runners.life import Engine
 from flows.etl.steps import Staged, TableResult
 from flows.score.images import Mark
 from flows.score.plan import Scoring
-
-JOB = Path(__file__).resolve().parent / "spark_job.py"
 
 
 @dataclass
@@ -36,20 +32,15 @@ class ScoreResult(TableResult):
     labels: dict[str, int] = field(default_factory=dict)
 
 
-def local_runner(settings: Settings) -> LocalRunner:
-    """Spark on this machine, with this job; it and its executors import from this checkout."""
-    return LocalRunner(settings, JOB, CHECKOUT)
-
-
 def run_spark(
     scoring: Scoring,
     plan: Plan,
-    runner: Runner,
+    engine: Engine,
     on_progress: OnProgress = no_progress,
     on_log: Callable[[str], None] = no_log,
 ) -> tuple[Plan, Staged, dict[str, int]]:
     """Score the plan's pictures; returns the plan with each picture's sha256, and the count of each label."""
-    staged = etl.run_spark(scoring.settings, plan, runner, on_progress, on_log, scoring.describe)
+    staged = etl.run_spark(scoring.settings, plan, engine, on_progress, on_log, scoring.describe, "score")
     found = dict(zip(*(staged.bad_rows[name].to_pylist() for name in ("source_file", "sha256")), strict=True))
     labels: Counter[str] = Counter()
     for rows in new_rows(staged.files):

@@ -11,6 +11,7 @@ from flows.config import CHECKOUT, Settings  # noqa: E402
 from flows.etl import steps  # noqa: E402
 from flows.etl.contract import load_contract  # noqa: E402
 from flows.etl.plan import Again, make_plan  # noqa: E402
+from flows.etl.runners.life import Engine  # noqa: E402
 from flows.etl.runners.local import LocalRunner  # noqa: E402
 
 
@@ -27,7 +28,7 @@ def main(home: str, source: str) -> None:
     moment = time.perf_counter()
     plan = make_plan(settings, contract, source, Again())
     moment = mark("land", moment)
-    staged = steps.run_spark(settings, plan, LocalRunner(settings))
+    staged = steps.run_spark(settings, plan, Engine(LocalRunner(settings)))
     moment = mark("spark", moment)
     steps.reach_verdict(settings, plan, staged)
     result = steps.commit(settings, plan, staged, "bench")

@@ -22,6 +22,7 @@ from flows.errors import WatchkeeperError, run_command
 from flows.etl import steps
 from flows.etl.contract import load_contract
 from flows.etl.plan import Again, make_plan
+from flows.etl.runners.life import Engine
 from flows.etl.runners.local import LocalRunner
 from flows.retrain.config import TrainingConfig, load_config
 from flows.retrain.dataset import Dataset, load
@@ -44,7 +45,7 @@ def lake_of(settings: Settings, source: Path) -> None:
     """Bring the photographs into a throw-away lake."""
     contract = load_contract(CHECKOUT / "flows" / "etl" / "contracts" / "garments" / "articles.yaml")
     plan = make_plan(settings, contract, str(source), Again())
-    staged = steps.run_spark(settings, plan, LocalRunner(settings))
+    staged = steps.run_spark(settings, plan, Engine(LocalRunner(settings)))
     steps.reach_verdict(settings, plan, staged)
     steps.commit(settings, plan, staged, "bench")
     steps.discard(plan)

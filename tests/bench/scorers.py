@@ -52,6 +52,8 @@ def run_ours(given: argparse.Namespace) -> int:
     """Batch scoring without Prefect, to its commit."""
     from flows.etl import steps as etl
     from flows.etl.land import open_source
+    from flows.etl.runners.life import Engine
+    from flows.etl.runners.local import LocalRunner
     from flows.etl.scores import contract_of
     from flows.score import steps
     from flows.score.champion import find_champion
@@ -61,7 +63,7 @@ def run_ours(given: argparse.Namespace) -> int:
     champion = find_champion(settings, MODEL)
     scoring = Scoring(settings, contract_of(MODEL), champion, open_source(str(given.data)))
     plan = scoring.plan()
-    plan, staged, labels = steps.run_spark(scoring, plan, steps.local_runner(settings))
+    plan, staged, labels = steps.run_spark(scoring, plan, Engine(LocalRunner(settings)))
     etl.reach_verdict(settings, plan, staged)
     result = steps.told(scoring, plan, etl.commit(settings, plan, staged, "bench"), labels)
     etl.discard(plan)

@@ -82,6 +82,7 @@ def arm(point: str, settings: Settings) -> None:
     from sqlalchemy.orm import Session
 
     from flows.etl import flow, lake, land, quarantine, steps
+    from flows.etl.runners.life import Engine
     from flows.etl.runners.local import LocalRunner
     from flows.etl.sources import Sources
 
@@ -89,10 +90,10 @@ def arm(point: str, settings: Settings) -> None:
         "before the first copy": lambda: before(land, "copy_to_raw"),
         "in the middle of a copy": in_the_middle_of_a_copy,
         "after land": lambda: after(flow, "make_plan"),
-        "before Spark": lambda: before(LocalRunner, "run"),
-        "while Spark starts": lambda: before(LocalRunner, "_read_progress"),
+        "before Spark": lambda: before(LocalRunner, "submit"),
+        "while Spark starts": lambda: before(LocalRunner, "follow"),
         "while Spark writes": lambda: when_spark_has_written(settings),
-        "after Spark": lambda: after(LocalRunner, "run"),
+        "after Spark": lambda: after(Engine, "run"),
         "before the verdict": lambda: before(steps, "reach_verdict"),
         "after the quarantine is stored": lambda: after(quarantine, "store"),
         "after the verdict": lambda: after(steps, "reach_verdict"),

@@ -13,13 +13,13 @@ def arm(point: str, settings: Settings) -> None:
     from sqlalchemy.orm import Session
 
     from flows.etl import steps as etl
-    from flows.etl.runners.local import LocalRunner
+    from flows.etl.runners.life import Engine
     from flows.score.plan import Scoring
 
     points: dict[str, Callable[[], None]] = {
         "after land": lambda: after(Scoring, "plan"),
         "while Spark writes": lambda: when_spark_has_written(settings),
-        "after Spark": lambda: after(LocalRunner, "run"),
+        "after Spark": lambda: after(Engine, "run"),
         "after the verdict": lambda: after(etl, "reach_verdict"),
         "before the catalog's row": lambda: before(Session, "commit"),
         "after the catalog's row": lambda: after(Session, "commit"),

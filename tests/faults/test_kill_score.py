@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from flows.config import CHECKOUT, Settings
-from tests.factories import environment_of, processes_of, wait_until
-from tests.integration.test_score import NoSpark, draw, expected, promote, rows, score, snapshots
+from tests.factories import NoSpark, environment_of, processes_of, wait_until
+from tests.integration.test_score import draw, expected, promote, rows, score, snapshots
 
 EVERYTHING = os.environ.get("WATCHKEEPER_REQUIRE_STACK") == "1"
 SAMPLE = ["while Spark writes"]

@@ -26,11 +26,13 @@ from flows.drift.windows import SEASONS
 from flows.errors import WatchkeeperError
 from flows.etl import maintain
 from flows.etl.contract import Contract, load_dataset
+from flows.etl.runners.life import Engine
 from flows.etl.staged import profile_path
 from observability.drift.profiles import Scale, cells_of, profile
 from observability.drift.verdict import Policy, Verdict, judge
 from tests.factories import (
     SHIPPED,
+    NoSpark,
     WarmRunner,
     compact_table,
     contract_in,
@@ -110,16 +112,11 @@ def february(settings: Settings, contract: Contract, **change: Any) -> None:
     load(settings, contract, "third", days)
 
 
-class NoSpark:
-    """Fails where a profile is made that should be there."""
-
-    def run(self, *_: object) -> None:
-        raise AssertionError("a file was profiled twice")
-
-
-def profiled(settings: Settings, question: Question, runner: object = None) -> tuple[Comparison, Profiled]:
+def profiled(
+    settings: Settings, question: Question, engine: Engine | None = None
+) -> tuple[Comparison, Profiled]:
     comparison = Comparison(settings, question)
-    return comparison, comparison.profile(runner or WarmRunner(settings, "profile_job"))  # type: ignore[arg-type]
+    return comparison, comparison.profile(engine or WarmRunner(settings))
 
 
 def verdict(settings: Settings, reference: str = "2026-01", current: str = "2026-02", **more: Any) -> Verdict:

@@ -20,6 +20,7 @@ from flows.etl import steps
 from flows.etl.contract import load_dataset, with_event_time
 from flows.etl.lake import Lake
 from flows.etl.plan import Again, make_plan
+from flows.etl.runners.life import Engine
 from flows.etl.runners.local import LocalRunner
 from flows.etl.sql import Query
 from tests.factories import (
@@ -82,7 +83,7 @@ def test_the_job_as_a_process_of_its_own_does_the_same(settings: Settings, tmp_p
     write_csv(tmp_path / "in" / "a.csv", rows)
     other = settings.model_copy(update={"home": tmp_path / "other"})
     warm = run_table(settings, CONTRACT, tmp_path / "in")
-    cold = run_table(other, CONTRACT, tmp_path / "in", runner=LocalRunner(other))
+    cold = run_table(other, CONTRACT, tmp_path / "in", engine=Engine(LocalRunner(other)))
     assert (cold.rows_committed, cold.rows_quarantined, cold.files) == (40, 1, warm.files)
     assert content_hash(other, TABLE) == content_hash(settings, TABLE)
     assert bad_rows(other, CONTRACT) == bad_rows(settings, CONTRACT)

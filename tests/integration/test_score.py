@@ -4,8 +4,8 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,13 +13,12 @@ import pytest
 from PIL import Image
 
 from flows.config import Settings
-from flows.console import no_log, no_progress
 from flows.errors import WatchkeeperError
 from flows.etl import quarantine_command
 from flows.etl import steps as etl
 from flows.etl.lake import Lake, OvertakenError
 from flows.etl.land import open_source
-from flows.etl.runners.base import Runner
+from flows.etl.runners.life import Engine
 from flows.etl.runners.local import LocalRunner
 from flows.etl.scores import contract_of, contracts_of
 from flows.score import steps
@@ -31,6 +30,7 @@ from services.bento.predictor import Predictor, as_input, decode
 from services.bento.registry import Registry
 from services.bento.store import open_store
 from tests.factories import (
+    NoSpark,
     ask,
     bad_rows,
     compact_table,
@@ -49,31 +49,22 @@ CONTRACT = contract_of(MODEL)
 GOOD = 60
 
 
-class WarmScorer:
+class WarmScorer(Engine):
     """Runs the job in this process, on the one Spark of the test worker."""
 
     def __init__(self, settings: Settings) -> None:
         self.local = LocalRunner(settings)
+        super().__init__(self.local)
 
-    def run(
-        self, job: Path, on_progress: Callable[[int, int], None] = no_progress, on_log: object = no_log
-    ) -> None:
-        """See `Runner.run`."""
+    def run(self, program: str, path: Path, name: str, on_progress: object, on_log: object) -> None:
+        """See `Engine.run`."""
         from flows.score.spark_job import score
 
-        start_spark(self.local.spark_conf(job.parent))
+        start_spark(self.local.spark_conf(path.parent))
         from flows.etl import spark_job  # after the scores' job, which shows it its `transform`
 
         spark_job.report_progress = lambda spark, every_seconds=0.5: None
-        spark_job.main(str(job), score)
-
-
-class NoSpark:
-    """A runner that must not be asked."""
-
-    def run(self, job: Path, on_progress: object, on_log: object) -> None:
-        """See `Runner.run`."""
-        raise AssertionError("Spark was started")
+        spark_job.main(str(path), score)
 
 
 def draw(folder: Path, *names: str, seed: int = 0) -> Path:
@@ -102,7 +93,7 @@ def scoring_of(settings: Settings, source: Path | str, replay: bool = False) -> 
 
 
 def score(
-    settings: Settings, source: Path | str, runner: Runner | None = None, replay: bool = False
+    settings: Settings, source: Path | str, engine: Engine | None = None, replay: bool = False
 ) -> ScoreResult:
     """The flow's steps without Prefect."""
     scoring = scoring_of(settings, source, replay)
@@ -110,7 +101,7 @@ def score(
     if plan.nothing_to_do:
         return steps.unchanged(scoring, plan)
     try:
-        plan, staged, labels = steps.run_spark(scoring, plan, runner or WarmScorer(settings))
+        plan, staged, labels = steps.run_spark(scoring, plan, engine or WarmScorer(settings))
         etl.reach_verdict(settings, plan, staged)
         return steps.told(scoring, plan, etl.commit(settings, plan, staged, "test"), labels)
     finally:
@@ -294,9 +285,9 @@ def test_a_picture_that_could_not_be_read_is_tried_again_by_the_next_run(
     content = victim.read_bytes()
 
     class Vanishing(WarmScorer):
-        def run(self, job: Path, on_progress: object = None, on_log: object = None) -> None:
+        def run(self, *told: Any) -> None:
             victim.unlink()
-            super().run(job)
+            super().run(*told)
 
     result = score(settings, source, Vanishing(settings))
     assert result.quarantined_by_rule == {"file_unreadable": 1}
@@ -342,6 +333,6 @@ def test_a_prefix_of_a_bucket_is_read_by_the_executors(
     for path in local.rglob("*.png"):
         bucket.put(f"shop/{path.relative_to(local)}", path.read_bytes())
     source = f"s3://{bucket.name}/shop"
-    assert score(settings, source, steps.local_runner(settings)).rows_committed == 4
+    assert score(settings, source, Engine(LocalRunner(settings))).rows_committed == 4
     assert {article: label for article, (label, _) in rows(settings).items()} == expected(version, local)
     assert score(settings, source, NoSpark()).outcome == "unchanged"

@@ -58,7 +58,7 @@ def main(folder: Path) -> None:
             for n in range(60)
         ]
         write_csv(folder / "in" / f"{day}.csv", rows)
-    run_table(settings, contract, folder / "in", runner=WarmRunner(settings))
+    run_table(settings, contract, folder / "in", engine=WarmRunner(settings))
     command = [sys.executable, "-m", "flows.drift", "--dataset", "online_retail", "--table", "transactions"]
     done = subprocess.run(
         [*command, "--format", "json"],

