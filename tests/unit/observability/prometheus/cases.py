@@ -244,6 +244,17 @@ DATA = [
         TABLE,
     ),
     Case(
+        "TableQuarantine",
+        {QUARANTINED: "0x9 1x10 0x10", COMMITTED: "0x30"},
+        10,
+        21,
+        "ticket",
+        "data",
+        "hm.articles: 100% of the newest rows broke a rule",
+        "They are in quarantine; `task quarantine` shows each with its file, line and rule.",
+        TABLE,
+    ),
+    Case(
         "TableRowsUnusual",
         {COMMITTED: "100x60 500x4 100x10"},
         62,

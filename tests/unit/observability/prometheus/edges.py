@@ -17,14 +17,21 @@ class Edge:
     Attributes:
         at: of the evaluation, such as `9m30s`.
         fires: whether it does then.
-        interval: between two evaluations; longer where the series are.
+        interval: between two evaluations; longer where the series are, 30 s where the moment asks for it.
+        step: between two samples.
     """
 
     alert: str
     series: dict[str, str]
     at: str
     fires: bool
-    interval: str = "30s"
+    interval: str = ""
+    step: str = "1m"
+
+    def __post_init__(self) -> None:
+        """An interval unless one is said."""
+        if not self.interval:
+            object.__setattr__(self, "interval", "30s" if self.at.endswith("30s") else "1m")
 
 
 def both(
@@ -210,7 +217,7 @@ EDGES = [
     Edge("FlowStuck", {SINCE: "600x90"}, "43m", True),
     Edge("FlowStuck", {SINCE: "600x90"}, "40m30s", False),
     Edge("WorkerGone", {beat("p"): "0+60x20", beat("gone"): "0x20"}, "9m", False),
-    Edge("WorkerGone", {beat("p"): "10x20"}, "3m", False),
+    Edge("WorkerGone", {beat("p"): "10x20"}, "3m", False, "30s"),
     Edge("WorkerGone", {beat("p"): "25x20"}, "3m30s", True),
     Edge("WorkerGone", {LATE: "1x20", ASKED: "1x20"}, "9m", True),
     Edge("WorkerGone", {LATE: "0x20", ASKED: "1x20"}, "9m", False),
@@ -292,7 +299,7 @@ EDGES = [
         "RulesFailing", {'prometheus_rule_evaluation_failures_total{rule_group="g"}': "0x9 3x40"}, "14m", True
     ),
     *(
-        Edge(alert, {series: values}, at, fires)
+        Edge(alert, {series: values}, at, fires, "30s")
         for alert, series, values, quiet, loud in (
             ("RulesFailing", FAILED, "0x9 3x40", "10m30s", "11m"),
             ("NotificationsFailing", UNSENT, "0x9 60+60x40", "10m30s", "11m"),

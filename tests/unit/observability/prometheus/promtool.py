@@ -34,7 +34,7 @@ def at_the_edge(edge: Edge) -> dict[str, Any]:
     firing = f'(count(ALERTS{{alertname="{edge.alert}", alertstate="firing"}}) > bool 0) or vector(0)'
     said = {"expr": firing, "eval_time": edge.at, "exp_samples": [{"labels": "{}", "value": int(edge.fires)}]}
     series = [{"series": name, "values": values} for name, values in edge.series.items()]
-    return {"interval": "1m", "input_series": series, "promql_expr_test": [said]}
+    return {"interval": edge.step, "input_series": series, "promql_expr_test": [said]}
 
 
 def run(
@@ -47,3 +47,20 @@ def run(
     return subprocess.run(
         ["promtool", "test", "rules", str(path)], capture_output=True, text=True, timeout=120
     )
+
+
+def any_fails(folder: Path, rules: Iterable[Path], tests: list[tuple[str, dict[str, Any]]]) -> bool:
+    """Whether one of these tests fails, each with its interval; asked one after the other until one does."""
+    paths = []
+    for number, (interval, one) in enumerate(tests):
+        test = {"rule_files": [str(path) for path in rules], "evaluation_interval": interval, "tests": [one]}
+        paths.append(folder / f"{number}.yml")
+        paths[-1].write_text(yaml.safe_dump(test))
+    command = ["promtool", "test", "rules", *map(str, paths)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout
+        for line in process.stdout:
+            if "FAILED" in line:
+                process.kill()
+                return True
+        return process.wait() != 0

@@ -7,8 +7,8 @@ import pytest
 
 from observability.prometheus.rules import FOLDER, alerts
 from tests.unit.observability.prometheus import promtool
+from tests.unit.observability.prometheus.bounds import EVERY_EDGE
 from tests.unit.observability.prometheus.cases import CASES, Case
-from tests.unit.observability.prometheus.edges import EDGES
 from tests.versions import EVERYTHING
 
 pytestmark = pytest.mark.skipif(
@@ -27,9 +27,9 @@ def test_an_alert_fires_at_its_minute_and_clears(case: Case, tmp_path: Path) -> 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("alert", sorted({edge.alert for edge in EDGES}))
+@pytest.mark.parametrize("alert", sorted({edge.alert for edge in EVERY_EDGE}))
 def test_an_alert_begins_at_its_bound_and_not_before(alert: str, tmp_path: Path) -> None:
-    edges = [edge for edge in EDGES if edge.alert == alert]
+    edges = [edge for edge in EVERY_EDGE if edge.alert == alert]
     for interval in sorted({edge.interval for edge in edges}):
         tests = [promtool.at_the_edge(edge) for edge in edges if edge.interval == interval]
         done = promtool.run(tmp_path, sorted(FOLDER.glob("*.yml")), tests, interval)
