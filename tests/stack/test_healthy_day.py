@@ -20,6 +20,7 @@ from observability.prometheus.rules import FOLDER, SECONDS, alerts, groups
 from tests.factories import free_port
 from tests.stack.healthy import DAY, END, START, STEP, Day
 from tests.stack.programs import needs, running
+from tests.stack.spoilt import spoilt
 from tests.unit.observability.grafana.test_queries import selectors
 
 pytestmark = [needs("prometheus", "promtool"), pytest.mark.timeout(300)]
@@ -128,6 +129,11 @@ def test_our_metrics_have_the_labels_that_are_declared() -> None:
 
 def test_a_healthy_day_has_no_alert(healthy: Replay) -> None:
     assert healthy.fired() == {}
+
+
+def test_a_day_on_which_everything_is_wrong_has_every_alert(tmp_path: Path) -> None:
+    with replayed(tmp_path, spoilt()) as made:
+        assert made.fired().keys() == {alert["alert"] for alert in alerts()}
 
 
 def test_an_hour_of_errors_and_a_host_that_is_away_are_told(tmp_path: Path) -> None:
