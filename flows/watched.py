@@ -1,16 +1,19 @@
 """Flows and tasks of ours: hooks tell the watch how each run ended, so that no flow's body has to."""
 
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from prefect import Flow, Task
 from prefect.client.schemas.objects import FlowRun, State, TaskRun
 from prefect.utilities.urls import url_for
 
+from flows.config import load_settings
+from flows.errors import WatchkeeperError
 from flows.server_record import printable
 from observability import emit
 from observability.metrics import FLOW_RUNS, FLOW_SECONDS, TASK_RETRIES, TASK_RUNS, TASK_SECONDS
-from observability.slack.events import tell
+from observability.slack.events import Teller
 from observability.slack.items import REASON, Event
 
 AnyFlow = TypeVar("AnyFlow", bound=Flow[Any, Any])
@@ -67,6 +70,23 @@ def task_ended(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> No
     emit.count(TASK_RETRIES, task_run.run_count - 1, task=task.name)
     emit.seconds(TASK_SECONDS, seconds_of(task_run), task=task.name)
     tell(end_of("task", task.name, task_run, state))
+
+
+def tell(event: Event) -> None:
+    """Tell the relay, or leave it in the home for it."""
+    told = teller()
+    if told is not None:
+        told.tell(event)
+
+
+@cache
+def teller() -> Teller | None:
+    """The process's; none where the settings cannot be read, which is not for a hook to say."""
+    try:
+        settings = load_settings()
+    except WatchkeeperError:
+        return None
+    return Teller(settings, settings.run / "events")
 
 
 def end_of(kind: Literal["flow", "task"], name: str, run: FlowRun | TaskRun, state: State[Any]) -> Event:

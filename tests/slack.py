@@ -70,6 +70,7 @@ class FakeSlack:
     Attributes:
         path: of the webhook; elsewhere nothing is taken.
         reply: asked for each request.
+        poison: words that get a 500 instead.
         paths: of all requests.
         taken: bodies that were answered with 200, in order.
         taken_at: when each was, on the monotonic clock.
@@ -77,6 +78,7 @@ class FakeSlack:
 
     def __init__(self, reply: Callable[[], Reply], path: str) -> None:
         self.reply, self.path = reply, path
+        self.poison: str | None = None
         self.paths: list[str] = []
         self.taken: list[dict[str, Any]] = []
         self.taken_at: list[float] = []
@@ -97,7 +99,8 @@ class FakeSlack:
 
     def answer(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
         self.paths.append(request.path)
-        reply = self.reply()
+        poisoned = self.poison is not None and self.poison in body.decode()
+        reply = Reply(500) if poisoned else self.reply()
         if reply.instead == "hang":
             self.over.wait(30)
         if reply.instead:

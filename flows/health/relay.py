@@ -8,7 +8,7 @@ from observability.slack.relay import run
 def main() -> int:
     """Answer and deliver until told to end."""
     settings = load_settings()
-    return run(settings, settings.run / "relay")
+    return run(settings, settings.run / "relay", settings.run / "events")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,13 @@ from grafana_foundation_sdk.builders import alerting
 from pydantic import SecretStr
 
 from observability.config import ObservabilitySettings
-from observability.prometheus.files import GROUPED, PAST_RELAY
+from observability.prometheus.files import (
+    GROUPED,
+    NATIVE_TEXT,
+    NATIVE_TITLE,
+    PAST_RELAY,
+    PAST_RELAY_GROUPED,
+)
 from observability.slack.items import BLIND
 
 RELAY = "watchkeeper-relay"
@@ -18,17 +24,6 @@ SLACK = "watchkeeper-slack"
 WORDS = "watchkeeper"
 """The message template: its title and its text."""
 WEEKENDS = "watchkeeper-weekends"
-
-# No markup: Grafana does not ask Slack to read any in an attachment's text (`mrkdwn_in` of grafana/alerting
-# receivers/slack; its issue 137). A bare address is a link everywhere.
-TITLE = "{{ .CommonLabels.alertname }}: {{ .Status }}"
-TEXT = """\
-{{ range .Alerts }}{{ .Annotations.summary }}
-{{ .Annotations.description }}
-{{ .Labels.severity }}, since {{ .StartsAt.UTC.Format "2006-01-02 15:04" }} UTC
-Runbook: {{ .Annotations.runbook_url }}
-Dashboard: {{ .Annotations.dashboard_url }}
-{{ end }}"""
 
 
 def contact_points(settings: ObservabilitySettings, slack: SecretStr | str | None) -> list[dict[str, Any]]:
@@ -57,11 +52,15 @@ def contact_points(settings: ObservabilitySettings, slack: SecretStr | str | Non
 
 
 def policies(native: bool) -> dict[str, Any]:
-    """The tree: all to the relay; its own failure past it, where there is a `native` way to Slack.
+    """The tree: all to the relay; past it what it cannot tell, where there is a `native` way to Slack.
 
     The first route that matches is taken: on a weekend too somebody hears that an info rule is blind.
     """
-    down = {"receiver": SLACK, "object_matchers": [["alertname", "=~", PAST_RELAY]]}
+    down = {
+        "receiver": SLACK,
+        "object_matchers": [["alertname", "=~", PAST_RELAY]],
+        "group_by": PAST_RELAY_GROUPED,
+    }
     # Where Prometheus does not answer every rule says so, at the first error and whatever its `for` is
     # (`resultError` of grafana/grafana pkg/services/ngalert/state): one message, and none for a restart.
     blind = {
@@ -79,8 +78,8 @@ def policies(native: bool) -> dict[str, Any]:
 
 
 def templates() -> list[dict[str, Any]]:
-    """The native message: what, where, how bad, since when, and its links."""
-    parts = (("title", TITLE), ("text", TEXT))
+    """The native message, in Alertmanager's words."""
+    parts = (("title", NATIVE_TITLE), ("text", NATIVE_TEXT))
     text = "\n".join(f'{{{{ define "{WORDS}.{part}" }}}}{said}{{{{ end }}}}' for part, said in parts)
     return [{"name": WORDS, "template": text}]
 

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from observability.slack.items import ITEMS, message_of
+from observability.slack.items import ITEMS, lateness, message_of
 from observability.slack.outbox import Outbox, Waiting
 from observability.slack.senders import Answer, Sender
 
@@ -84,7 +84,8 @@ class Delivery:
 
     def _try(self, sender: Sender, waiting: Waiting) -> Answer:
         try:
-            message = message_of(ITEMS.validate_json(waiting.items), self._clock() - waiting.added)
+            items = ITEMS.validate_json(waiting.items)
+            message = message_of(items, lateness(items, waiting.added, self._clock()))
         except (ValueError, OverflowError) as error:  # one that can never be written would stop all others
             answer = Answer("refused", f"it cannot be put into words: {type(error).__name__}")
         else:

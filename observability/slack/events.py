@@ -1,43 +1,65 @@
-"""What a run came to, told to the relay: fire and forget, silent where no relay runs, as `emit.py` is."""
+"""What a run came to, told to the relay: nobody waits, nothing fails, what cannot be told lies on disk."""
 
 import urllib.request
-from functools import cache
+from http import HTTPStatus
+from pathlib import Path
+from urllib.error import HTTPError
 
 from observability.background import PATIENCE_SECONDS, Background
 from observability.config import ObservabilitySettings
 from observability.slack.items import Event
+from observability.slack.spool import Spool
+
+NEVER = {HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE}
+"""Answers of a relay that will not take this event at any time."""
 
 
-def tell(event: Event) -> None:
-    """Have the relay told, if the settings want this event; nobody waits."""
-    teller().put(event)
+class Teller:
+    """Tells one relay of what the settings want, from one folder of events.
 
-
-@cache
-def teller() -> Background[Event]:
-    """The process's."""
-    return Background("events", post)
-
-
-def post(event: Event) -> None:
-    """Tell it now.
-
-    Raises:
-        OSError: the relay does not take it.
-        ValueError: the settings cannot be read.
-        HTTPException: what answers there is no relay.
+    Args:
+        settings: of the relay and of what is wanted.
+        folder: where events lie until the relay has them.
     """
-    settings = ObservabilitySettings()
-    if not wanted(settings, event):
-        return
-    request = urllib.request.Request(
-        f"http://{settings.relay_host}:{settings.relay_port}/events",
-        event.model_dump_json().encode(),
-        {"content-type": "application/json"},
-    )
-    # Without a proxy: the relay is on the loopback, HTTP_PROXY may be set.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    opener.open(request, timeout=PATIENCE_SECONDS).close()
+
+    def __init__(self, settings: ObservabilitySettings, folder: Path) -> None:
+        self._settings, self._spool = settings, Spool(folder)
+        # Without a proxy: the relay is on the loopback, HTTP_PROXY may be set.
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        self._background: Background[list[Event]] = Background("events", self._hand_over)
+
+    def tell(self, event: Event) -> None:
+        """Have the relay told, if the settings want this event."""
+        if not wanted(self._settings, event):
+            return
+        unkept = []
+        try:
+            self._spool.keep(event)
+        except OSError:  # a full disk, above all: it may be told still
+            unkept.append(event)
+        self._background.put(unkept)
+
+    def close(self) -> None:
+        """Tell what waits, with patience."""
+        self._background.close()
+
+    def _hand_over(self, unkept: list[Event]) -> None:
+        self._spool.hand_over(self._post)
+        for event in unkept:
+            self._post(event.model_dump_json().encode())
+
+    def _post(self, body: bytes) -> None:
+        request = urllib.request.Request(
+            f"http://{self._settings.relay_host}:{self._settings.relay_port}/events",
+            body,
+            {"content-type": "application/json"},
+        )
+        try:
+            self._opener.open(request, timeout=PATIENCE_SECONDS).close()
+        except HTTPError as error:
+            error.close()
+            if error.code not in NEVER:
+                raise
 
 
 def wanted(settings: ObservabilitySettings, event: Event) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
 from observability.slack.message import PARTS, Message, Part, cut, one_line
 
@@ -21,6 +21,8 @@ BLIND = {"DatasourceError": "cannot be evaluated", "DatasourceNoData": "has no d
 """Grafana's alerts on a rule itself, whose name is then `rulename`, and what is the matter with it
 (grafana/grafana pkg/services/ngalert/state/compat.go)."""
 BLIND_RUNBOOK = "RulesFailing.md"
+Words = Annotated[str, AfterValidator(lambda said: said.encode("utf-8", "replace").decode())]
+"""Text that can be sent: a file's name in an error may hold bytes that are no UTF-8."""
 
 
 class Alert(BaseModel):
@@ -40,7 +42,15 @@ class Alert(BaseModel):
     @property
     def key(self) -> str:
         """Of its firing, or of its end."""
-        return f"{self.fingerprint} {self.status} {self.starts_at.isoformat()}"
+        return self._key_of(self.status)
+
+    @property
+    def told_by(self) -> tuple[str, ...]:
+        """Keys of which one says that there is nothing to tell: its own, or of the end that overtook it."""
+        return tuple({self.key, self._key_of("resolved")})
+
+    def _key_of(self, status: str) -> str:
+        return f"{self.fingerprint} {status} {self.starts_at.isoformat()}"
 
     @property
     def severity(self) -> str:
@@ -106,20 +116,25 @@ class Event(BaseModel):
     """
 
     kind: Literal["flow", "task"]
-    name: str
-    run: str
+    name: Words
+    run: Words
     id: str
     event: Literal["start", "success", "failure"]
     when: AwareDatetime
     seconds: float = 0.0
-    reason: str = ""
-    figures: dict[str, str] = {}
+    reason: Words = ""
+    figures: dict[Words, Words] = {}
     url: str = ""
 
     @property
     def key(self) -> str:
         """Of this event of this run."""
         return f"{self.kind} {self.id} {self.event}"
+
+    @property
+    def told_by(self) -> tuple[str, ...]:
+        """As an alert's; nothing overtakes an event."""
+        return (self.key,)
 
     @property
     def title(self) -> str:
@@ -145,7 +160,7 @@ ITEMS = TypeAdapter(list[Annotated[Item, Field(discriminator="kind")]])
 
 
 def message_of(items: Sequence[Item], late: float = 0.0) -> Message:
-    """The message of what came together; `late`: seconds since it came.
+    """The message of what came together; `late`: `lateness`.
 
     More items than a message has parts are told by their titles alone, as far as there is room.
     """
@@ -160,6 +175,11 @@ def message_of(items: Sequence[Item], late: float = 0.0) -> Message:
     if late > LATE_SECONDS:
         headline = f"[{lasting(late)} late] {headline}"
     return Message(headline, parts)
+
+
+def lateness(items: Sequence[Item], came: float, now: float) -> float:
+    """Seconds since it came here; since it was, of an event, which may have lain where it came from."""
+    return now - min([came, *(item.when.timestamp() for item in items if isinstance(item, Event))])
 
 
 def headline_of(items: Sequence[Item]) -> str:

@@ -95,7 +95,7 @@ class Outbox:
         with self._mine, self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute("DELETE FROM messages WHERE ended < ?", [now - MERGED_SECONDS])
-            new = {item.key: item for item in items if not self._knows(item.key)}
+            new = {item.key: item for item in items if not any(map(self._knows, item.told_by))}
             if new:
                 said = ITEMS.dump_json(list(new.values()), by_alias=True).decode()
                 added = self._db.execute("INSERT INTO messages (items, added) VALUES (?, ?)", [said, now])

@@ -34,6 +34,7 @@ from observability.slack.delivery import Delivery
 from observability.slack.items import Alert, Event, Item
 from observability.slack.outbox import Outbox
 from observability.slack.senders import sender_of
+from observability.slack.spool import Intake, Spool
 
 LOG = logging.getLogger("watchkeeper.slack")
 RUNBOOKS = Path(__file__).parents[1] / "runbooks"
@@ -168,8 +169,8 @@ async def body_of(request: Request) -> bytes:
     return bytes(body)
 
 
-def serve(settings: ObservabilitySettings, delivery: Delivery) -> None:
-    """Answer and deliver, until told to end.
+def serve(settings: ObservabilitySettings, delivery: Delivery, spool: Spool) -> None:
+    """Answer and deliver, until told to end; take in what lies in the spool.
 
     Raises:
         WatchkeeperError: the port is taken.
@@ -193,18 +194,21 @@ def serve(settings: ObservabilitySettings, delivery: Delivery) -> None:
         server_header=False,
         timeout_graceful_shutdown=CLOSING_SECONDS,
     )
+    intake = Intake(spool, delivery.outbox, delivery.wake)
     delivery.start()
+    intake.start()
     print(f"http://{host}:{port}", file=sys.stderr, flush=True)
     try:
         uvicorn.Server(config).run(sockets=[bound])
     finally:
+        intake.close()
         delivery.close()
 
 
-def run(settings: ObservabilitySettings, folder: Path) -> int:
-    """The relay of these settings, its outbox in the folder."""
+def run(settings: ObservabilitySettings, folder: Path, events: Path) -> int:
+    """The relay of these settings, its outbox in the folder, flow events that it missed in another."""
     with closing(Outbox(folder)) as outbox:
-        serve(settings, Delivery(outbox, sender_of(settings)))
+        serve(settings, Delivery(outbox, sender_of(settings)), Spool(events))
     return 0
 
 
@@ -212,7 +216,9 @@ def main() -> int:
     """The relay by itself, as where no flow is."""
     args = argparse.ArgumentParser(prog="python -m observability.slack.relay", description=__doc__)
     args.add_argument("--state", type=Path, required=True, help="folder of the outbox")
-    return run(checked(ObservabilitySettings), args.parse_args().state)
+    args.add_argument("--events", type=Path, help="folder of flow events that it missed; `events` beside it")
+    said = args.parse_args()
+    return run(checked(ObservabilitySettings), said.state, said.events or said.state.with_name("events"))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from observability.slack.message import as_slack
 from observability.slack.outbox import Outbox
 from observability.slack.relay import serve
 from observability.slack.senders import WebhookSender
+from observability.slack.spool import Spool
 
 
 def main() -> None:
@@ -24,9 +25,10 @@ def main() -> None:
     def clock() -> float:
         return float(clock_file.read_text())
 
-    sender = WebhookSender(settings.slack_webhook, "WATCHKEEPER_SLACK_WEBHOOK", as_slack, timeout=0.2)
+    # Longer than a busy machine takes to answer: what was taken and not acknowledged is told twice.
+    sender = WebhookSender(settings.slack_webhook, "WATCHKEEPER_SLACK_WEBHOOK", as_slack, timeout=5.0)
     with closing(Outbox(folder, clock)) as outbox:
-        serve(settings, Delivery(outbox, sender, clock, poll=0.01))
+        serve(settings, Delivery(outbox, sender, clock, poll=0.01), Spool(folder.with_name("events")))
 
 
 if __name__ == "__main__":

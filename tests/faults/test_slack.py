@@ -5,18 +5,21 @@ relay's process reads.
 """
 
 import itertools
+import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import httpx
 
 from flows.config import CHECKOUT
 from tests.factories import free_port, wait_until
-from tests.slack import FakeSlack, Reply, alert, fake_slack, group
+from tests.slack import EVENT, FakeSlack, Reply, alert, fake_slack, group
 
 ALERTS = 200
 OUTAGE_SECONDS = 600.0
@@ -135,3 +138,36 @@ def test_ten_minutes_of_failures_and_two_deaths_lose_nothing(tmp_path: Path) -> 
     assert once == [f"number {number}" for number in range(ALERTS)]
     assert len(texts) - len(once) <= ALERTS // 100
     assert all(text.startswith("[") and " late] " in text for text in texts[: ALERTS // 2])
+
+
+def test_what_runs_told_while_the_relay_was_down_is_told_late_and_once(tmp_path: Path) -> None:
+    with house(tmp_path) as here:
+        here.works = True
+        here.kill()
+        tell_and_die(here, "1", "2")
+        tell_and_die(here, "3")
+        here.now = datetime.fromisoformat(EVENT["when"]).timestamp()
+        here.move(3600)
+        here.start()
+        here.until(lambda: len(here.slack.taken) >= 1, "the first")
+        here.kill()
+        tell_and_die(here, "4", "2")
+        here.start()
+        here.until(lambda: len(here.slack.taken) >= 4, "all")
+        here.until(lambda: not any((tmp_path / "events").iterdir()), "the folder to be empty")
+        here.until(lambda: "waiting_messages 0.0" in (here.get("/metrics") or ""), "the outbox to be empty")
+    texts = [json.dumps(body) for body in here.slack.taken]
+    numbers = [found[1] for text in texts if (found := re.search(r"number (\d)", text))]
+    assert list(dict.fromkeys(numbers)) == ["1", "2", "3", "4"]
+    assert len(numbers) <= 5, "only the one that was under way when the relay died may come twice"
+    assert all(text.startswith("[1h") and " late] " in text for text in here.slack.texts())
+
+
+def tell_and_die(here: House, *ids: str) -> None:
+    """A run ends while the relay is down, and its process is killed."""
+    environment = os.environ | {"WATCHKEEPER_RELAY_PORT": str(here.port), "PYTHONPATH": str(CHECKOUT)}
+    command = [sys.executable, "-m", "tests.faults.telling", str(here.folder / "events"), *ids]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"told\n"
+        process.kill()

@@ -272,10 +272,3 @@ def notifications_failing(stack: Stack) -> Begun:
             lambda: stack.holds("prometheus_notifications_errors_total > 0"), "Prometheus to notice", 120
         )
     yield
-
-
-def relay_down(stack: Stack) -> Begun:
-    """The relay hangs: the message comes past it."""
-    (relay,) = stack.processes("flows.health.relay")
-    with stopped(relay):
-        yield

@@ -29,7 +29,6 @@ from tests.stack.causes import (
     node,
     notifications_failing,
     prefect_down,
-    relay_down,
     rules_failing,
     table_rows,
     table_stale,
@@ -38,6 +37,7 @@ from tests.stack.causes import (
     tell,
     worker_gone,
 )
+from tests.stack.relay_causes import relay_down, slack_fails_on_one
 from tests.stack.service_causes import (
     champion_fails,
     log_dropped,
@@ -120,7 +120,16 @@ PHASES = [
         Told(registry_unread, {"RegistryUnread": "articles: a worker cannot read the registry"}),
         Told(service_fails_now_and_then, {"ServiceErrorsSlow": "of predictions have failed for hours"}),
     ],
-    [Told(relay_down, {"RelayDown": "The relay does not answer"})],
+    [
+        Told(
+            relay_down,
+            {
+                "RelayDown": "The relay does not answer",
+                "PageWithoutRelay": "ServiceDown fires, and the relay tells nobody",
+            },
+        )
+    ],
+    [Told(slack_fails_on_one, {"RelayUndelivered": "Messages do not arrive"})],
 ]
 """Causes of one phase are there together, and disturb each other in nothing."""
 
@@ -128,7 +137,6 @@ NOT_MADE = {
     "ServiceSlowFast": "a worker that is held up does not see it; it takes a slow model and much traffic",
     "ServiceSlowSlow": "as above, and not slow enough for the fast alert",
     "ServiceQueueFull": "takes more load than two shared cores send beside the stack; bench:serve does",
-    "RelayUndelivered": "Slack itself is down then; tests/faults/test_slack.py has it",
 }
 """Alerts that only promtool's cases show, and why."""
 
@@ -201,8 +209,7 @@ def message(stack: Stack, alert: str, status: str, words: str, since: float) -> 
 
     stack.until(lambda: told() is not None, f"{alert} {status}: {words}", PATIENCE)
     when, text = told() or (0.0, "")
-    if alert != "RelayDown":  # comes past the relay
-        assert f"/runbooks/{alert}.md" in text, text
-        assert "/d/watchkeeper-" in text, text
-        assert SEVERITY[alert] in text.lower(), text
+    assert f"/runbooks/{alert}.md" in text, text
+    assert "/d/watchkeeper-" in text, text
+    assert SEVERITY[alert] in text.lower(), text
     return when

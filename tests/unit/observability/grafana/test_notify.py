@@ -23,7 +23,7 @@ def test_every_receiver_of_the_tree_is_there(slack: SecretStr | None) -> None:
 def test_only_the_relays_own_failure_goes_past_it() -> None:
     past = [route for route in notify.policies(native=True)["routes"] if route["receiver"] == notify.SLACK]
     assert [route["object_matchers"] for route in past] == [
-        [["alertname", "=~", "RelayDown|RelayUndelivered"]]
+        [["alertname", "=~", "RelayDown|RelayUndelivered|PageWithoutRelay"]]
     ]
 
 
@@ -65,4 +65,6 @@ def test_what_is_muted_has_its_timing() -> None:
 
 def test_alerts_are_grouped_as_alertmanager_groups_them() -> None:
     theirs = alertmanager(SETTINGS, webhook=Path("slack.url"))["route"]
-    assert {key: theirs[key] for key in GROUPED} == GROUPED
+    ours = notify.policies(native=True)
+    assert {key: theirs[key] for key in GROUPED} == {key: ours[key] for key in GROUPED} == GROUPED
+    assert theirs["routes"][0]["group_by"] == ours["routes"][0]["group_by"] == ["alertname", "fires"]

@@ -590,9 +590,9 @@ WATCH = [
         "page",
         "platform",
         "The relay does not answer",
-        "Alerts and flow events reach nobody; alerts wait where they came from until it is back.",
+        "Pages come past it; all else waits until it is back. See observability/runbooks/RelayDown.md.",
         {"job": "relay", "instance": "127.0.0.1:9876"},
-        silent=("TargetGone",),
+        silent=("TargetGone", "PageWithoutRelay"),
     ),
     Case(
         "RelayUndelivered",
@@ -603,6 +603,25 @@ WATCH = [
         "platform",
         "Messages do not arrive",
         "The oldest has waited for 6m 0s; the relay keeps all and tries on.",
+        silent=("PageWithoutRelay",),
+    ),
+    *(
+        Case(
+            "PageWithoutRelay",
+            {f"node_filesystem_avail_bytes{DISK}": "4x30", f"node_filesystem_size_bytes{DISK}": "100x30"}
+            | relay,
+            fires,
+            21,
+            "page",
+            "platform",
+            "NodeDiskFull fires, and the relay tells nobody",
+            "See observability/runbooks/NodeDiskFull.md. This ends with it, or when the relay tells again.",
+            {"fires": "NodeDiskFull", **DISK_LABELS},
+        )
+        for relay, fires in (
+            ({'up{job="relay", instance="127.0.0.1:9876"}': UP}, 11),
+            ({"watchkeeper_relay_oldest_timestamp_seconds": "600x20 stale"}, 16),
+        )
     ),
 ]
 

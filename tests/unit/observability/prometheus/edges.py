@@ -34,6 +34,10 @@ class Edge:
             object.__setattr__(self, "interval", "30s" if self.at.endswith("30s") else "1m")
 
 
+RELAY = 'up{job="relay", instance="127.0.0.1:9876"}'
+UNTOLD = ("alertmanager_notifications_failed_total", "grafana_alerting_notifications_failed_total")
+
+
 def both(
     alert: str, at: str, quiet: float | str, loud: float | str, series: dict[str, str]
 ) -> Iterator[Edge]:
@@ -310,4 +314,28 @@ EDGES = [
         for at, fires in ((quiet, False), (loud, True))
     ),
     *both("RelayUndelivered", "20m", "-14.5+60", "-16+60", {OLDEST: "{v}x40"}),
+    # The relay is down, and that is told; or it was, or is up, and another receiver fails.
+    *(
+        Edge("NotificationsFailing", {f'{name}{{integration="{receiver}"}}': failed, RELAY: up}, at, fires)
+        for name in UNTOLD
+        for receiver, failed, up, at, fires in (
+            ("webhook", "0x9 60+60x40", "0x40", "14m", False),
+            ("webhook", "0x9 60+60x40", "1x9 0x2 1x40", "17m30s", False),
+            ("webhook", "0x9 60+60x40", "1x9 0x2 1x40", "19m", True),
+            ("webhook", "0x9 60+60x40", "1x40", "14m", True),
+            ("slack", "0x9 60x40", "0x40", "14m", True),
+            ("slack", "0x9 60x40", "0x40", "16m", False),
+        )
+    ),
+    # A ticket, a page that is the relay's own, and a page of which the relay can tell.
+    Edge("PageWithoutRelay", {RELAY: "0x40", target("node"): "0x40"}, "9m", False),
+    Edge("PageWithoutRelay", {RELAY: "0x40", OLDEST: "0x40"}, "9m", False),
+    Edge("PageWithoutRelay", {RELAY: "0x40", UNSENT: "0x9 60+60x40"}, "14m", False),
+    Edge("PageWithoutRelay", {RELAY: "1x40", target("serve"): "0x40"}, "9m", False),
+    Edge("PageWithoutRelay", {target("node"): "0x40", target("serve"): "0x40"}, "9m", False),
+    # Not before the relay is known to be down, and at once for what comes after that.
+    Edge("PageWithoutRelay", {RELAY: "1x9 0x40", target("serve"): "0x40"}, "10m30s", False),
+    Edge("PageWithoutRelay", {RELAY: "1x9 0x40", target("serve"): "0x40"}, "11m", True),
+    Edge("PageWithoutRelay", {RELAY: "0x40", target("serve"): "1x9 0x40"}, "10m30s", False),
+    Edge("PageWithoutRelay", {RELAY: "0x40", target("serve"): "1x9 0x40"}, "11m", True),
 ]

@@ -55,6 +55,12 @@ def test_what_came_together_stays_together_without_what_is_known(outbox: Outbox)
     assert outbox.waiting()[0] == 2
 
 
+def test_what_has_ended_is_not_said_to_fire(outbox: Outbox) -> None:
+    assert outbox.append(items(1, status="resolved")) == 1
+    assert outbox.append(items(1)) == 0, "the request of its start was overtaken"
+    assert outbox.append(items(2)) == 1
+
+
 def test_the_end_of_an_alert_is_other_news_than_its_start(outbox: Outbox) -> None:
     assert outbox.append(items(1)) == 1
     assert outbox.append(items(1, status="resolved")) == 1
