@@ -369,8 +369,9 @@ COLLECTOR_SECONDS = _pulled(
 RELAY_MESSAGES = _pulled(
     "relay_messages_total",
     "counter",
-    "Attempts of the relay by how they ended; a refused message is not tried again.",
-    {"outcome": ("delivered", "retried", "refused")},
+    "Attempts of the relay by how they ended; a refused message is not tried again, nor is one that waited "
+    "in vain for a week or before ten thousand others: it is expired.",
+    {"outcome": ("delivered", "retried", "refused", "expired")},
 )
 RELAY_WAITING = _pulled("relay_waiting_messages", "gauge", "Messages that the relay has yet to deliver.", {})
 RELAY_OLDEST = _pulled(

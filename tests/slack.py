@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
-from observability.slack.message import Message
+from observability.slack.message import Message, Part
 from observability.slack.senders import Answer
 
 PATH = "/services/T0SECRET/B0SECRET/not-for-anyones-eyes"
@@ -36,11 +36,13 @@ class Receiver:
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)
         self.got: list[str] = []
+        self.parts: list[list[Part]] = []
 
     def send(self, message: Message) -> Answer:
         answer = self.answers.pop(0) if self.answers else OK
         if answer.outcome == "delivered":
             self.got.append(message.headline)
+            self.parts.append(message.parts)
         return answer
 
 

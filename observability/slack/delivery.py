@@ -1,4 +1,4 @@
-"""From the outbox to the receiver: one thread, one message after the other, until each has arrived."""
+"""From the outbox to the receiver: one thread, one message after another, until it arrives or is too old."""
 
 import logging
 import threading
@@ -6,7 +6,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from observability.slack.items import ITEMS, lateness, message_of
+from observability.slack.items import ITEMS, lasting, lateness, message_of
+from observability.slack.message import Message
 from observability.slack.outbox import Outbox, Waiting
 from observability.slack.senders import Answer, Sender
 
@@ -70,6 +71,9 @@ class Delivery:
             sqlite3.Error: the outbox cannot be read or written; nothing is lost.
         """
         waiting = self.outbox.next()
+        if waiting is not None and waiting.number != self._sent and self.outbox.is_stale(waiting):
+            self._give_up(waiting)
+            return True
         if waiting is None or self.sender is None or waiting.due > self._clock():
             return False
         if waiting.number != self._sent:
@@ -82,6 +86,12 @@ class Delivery:
         self.outbox.end(waiting.number)
         return True
 
+    def _give_up(self, waiting: Waiting) -> None:
+        self.outbox.end(waiting.number)
+        self.outcomes["expired"] += 1
+        waited = lasting(self._clock() - waiting.added)
+        LOG.error("message %d waited for %s in vain and is given up", waiting.number, waited)
+
     def _try(self, sender: Sender, waiting: Waiting) -> Answer:
         try:
             items = ITEMS.validate_json(waiting.items)
@@ -90,6 +100,11 @@ class Delivery:
             answer = Answer("refused", f"it cannot be put into words: {type(error).__name__}")
         else:
             answer = sender.send(message)
+            if (
+                answer.outcome == "refused"
+            ):  # for its parts, it may be: a page in one line is better than none
+                LOG.warning("message %d was refused: %s; its headline is tried", waiting.number, answer.why)
+                answer = sender.send(Message(message.headline, []))
         self.outcomes[{"later": "retried"}.get(answer.outcome, answer.outcome)] += 1
         if answer.outcome == "delivered":
             self._said = ""

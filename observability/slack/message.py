@@ -74,7 +74,7 @@ def slack_text(part: Part) -> str:
 
 def as_discord(message: Message) -> dict[str, Any]:
     """For Discord's Slack-compatible endpoint, which knows no blocks; nobody is mentioned."""
-    room = DISCORD_TEXT // len(message.parts)
+    room = DISCORD_TEXT // max(len(message.parts), 1)
 
     def text(part: Part) -> str:
         title = f"**{cut(one_line(part.title), room // 4)}**\n" if part.title else ""

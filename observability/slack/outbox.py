@@ -18,6 +18,10 @@ from observability.slack.items import ITEMS, Item
 
 MERGED_SECONDS = 3600.0
 """For which what has been told is not told again; less than the evaluators' reminders."""
+KEPT_SECONDS = 7 * 86_400.0
+"""For which a message waits; later it is no news."""
+MOST_WAITING = 10_000
+"""Messages; of more the newest are kept."""
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS messages (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -109,6 +113,14 @@ class Outbox:
         with self._mine:
             found = self._db.execute(f"{asked} LIMIT 1").fetchone()
         return Waiting(*found) if found else None
+
+    def is_stale(self, waiting: Waiting) -> bool:
+        """Whether the oldest message has waited in vain: for too long, or before too many others."""
+        if self._clock() - waiting.added > KEPT_SECONDS:
+            return True
+        asked = f"SELECT 1 FROM messages WHERE ended IS NULL LIMIT 1 OFFSET {MOST_WAITING}"
+        with self._mine:
+            return self._db.execute(asked).fetchone() is not None
 
     def postpone(self, number: int, due: float) -> None:
         """An attempt failed; the next is `due`."""

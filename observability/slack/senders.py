@@ -94,7 +94,7 @@ class WebhookSender:
             return Answer("delivered")
         code = answer.text.strip()
         why = f"{status} {code}" if CODE.fullmatch(code) else str(status)
-        if status == httpx.codes.TOO_MANY_REQUESTS:
+        if status in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE):
             return Answer("later", why, retry_after(answer.headers.get("retry-after", "")))
         if status < 400 or status >= 500 or status in OF_THE_RECEIVER:  # below 400: moved elsewhere
             return Answer("later", why)
@@ -108,7 +108,7 @@ def retry_after(said: str) -> float | None:
     except ValueError:
         try:
             seconds = (parsedate_to_datetime(said) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError):  # TypeError: a date without a zone
+        except (ValueError, OverflowError, TypeError):  # TypeError: a date without a zone
             return None
     return None if math.isnan(seconds) else min(max(seconds, 0.0), MOST_AFTER)
 

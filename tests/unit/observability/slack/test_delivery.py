@@ -9,7 +9,7 @@ import pytest
 
 from observability.slack.delivery import LONGEST_BACKOFF, Delivery
 from observability.slack.items import Alert
-from observability.slack.outbox import Outbox
+from observability.slack.outbox import KEPT_SECONDS, MERGED_SECONDS, Outbox
 from observability.slack.senders import Answer
 from tests.factories import wait_until
 from tests.slack import LATER, OK, Clock, Receiver, alert
@@ -83,12 +83,49 @@ def test_thousands_of_attempts_later_it_still_tries(outbox: Outbox, clock: Clock
 def test_what_is_refused_holds_nobody_up(
     outbox: Outbox, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    receiver = Receiver(OK, NEVER)
+    receiver = Receiver(OK, NEVER, NEVER)
     delivery = Delivery(outbox, receiver, clock)
     assert [delivery.step() for _ in range(4)] == [True, True, True, False]
     assert receiver.got == headlines(0, 2)
     assert delivery.outcomes == {"delivered": 2, "refused": 1}
     assert "message 2 was refused and is not tried again: 400 invalid_payload" in caplog.text
+
+
+def test_of_what_is_refused_the_headline_is_told(outbox: Outbox, clock: Clock) -> None:
+    receiver = Receiver(NEVER)
+    delivery = Delivery(outbox, receiver, clock)
+    assert delivery.step()
+    assert receiver.got == headlines(0)
+    assert receiver.parts == [[]]
+    assert delivery.outcomes == {"delivered": 1}
+
+
+@pytest.mark.parametrize("sender", [None, Receiver(*[LATER] * 9)])
+def test_what_waits_for_a_week_is_given_up(
+    outbox: Outbox, clock: Clock, sender: Receiver | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    delivery = Delivery(outbox, sender, clock)
+    clock.now += KEPT_SECONDS
+    assert not delivery.step()
+    clock.now += 1
+    outbox.append([Alert.model_validate(alert(3))])
+    assert [delivery.step() for _ in range(4)] == [True, True, True, False]
+    assert outbox.waiting() == (1, clock.now)
+    assert delivery.outcomes["expired"] == 3
+    assert "message 1 waited for 7d 1s in vain and is given up" in caplog.text
+    clock.now += MERGED_SECONDS + 1
+    outbox.append([Alert.model_validate(alert(4))])
+    assert outbox._db.execute("SELECT count(*) FROM messages").fetchone() == (2,), "the disk is free again"
+
+
+def test_of_too_many_the_newest_are_kept(
+    outbox: Outbox, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("observability.slack.outbox.MOST_WAITING", 2)
+    delivery = Delivery(outbox, None, clock)
+    assert [delivery.step() for _ in range(2)] == [True, False]
+    assert outbox.waiting()[0] == 2
+    assert "number 0" not in (outbox.next() or pytest.fail("nothing waits")).items
 
 
 def test_what_cannot_be_put_into_words_holds_nobody_up(outbox: Outbox, clock: Clock) -> None:

@@ -181,6 +181,7 @@ def test_metrics_say_what_waits_since_when_and_what_became_of_the_rest(outbox: O
         ("watchkeeper_relay_messages_total", "delivered"): 0,
         ("watchkeeper_relay_messages_total", "retried"): 0,
         ("watchkeeper_relay_messages_total", "refused"): 0,
+        ("watchkeeper_relay_messages_total", "expired"): 0,
         ("watchkeeper_relay_waiting_messages",): 0,
         ("watchkeeper_relay_receiver_info", "slack"): 1,
     }

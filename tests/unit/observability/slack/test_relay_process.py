@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -18,6 +19,7 @@ from observability.errors import WatchkeeperError
 from observability.slack.delivery import Delivery
 from observability.slack.outbox import Outbox
 from observability.slack.relay import serve
+from observability.slack.spool import Spool
 from tests.factories import free_port, wait_until
 from tests.slack import EVENT, SECRETS, Reply, fake_slack
 
@@ -53,7 +55,8 @@ def test_as_a_process_it_delivers_ends_at_a_word_and_never_says_its_secret(tmp_p
     with fake_slack(lambda: said) as slack:
         with process(tmp_path, relay_port=str(port), slack_webhook=slack.url) as running:
             wait_until(lambda: ready(url), "the relay")
-            assert httpx.post(f"{url}/events", json=EVENT, trust_env=False).status_code == 200
+            event = EVENT | {"when": datetime.now(UTC).isoformat()}
+            assert httpx.post(f"{url}/events", json=event, trust_env=False).status_code == 200
             wait_until(lambda: len(slack.paths) == 1, "an attempt")
             command = Path(f"/proc/{running.pid}/cmdline").read_text()
             metrics = httpx.get(f"{url}/metrics", trust_env=False).text
@@ -103,4 +106,4 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path, monkeypatch: pytest.Monke
         port = other.getsockname()[1]
         settings = ObservabilitySettings(_env_file=None, relay_port=port)  # type: ignore[call-arg]
         with pytest.raises(WatchkeeperError, match=f"127.0.0.1 port {port}: Address already in use; set "):
-            serve(settings, Delivery(outbox, None))
+            serve(settings, Delivery(outbox, None), Spool(tmp_path / "events"))

@@ -56,6 +56,7 @@ def test_discord_gets_it_at_its_own_address_without_blocks() -> None:
         (Reply(429), "later", "429", None),
         (Reply(500), "later", "500", None),
         (Reply(503, "service_unavailable"), "later", "503 service_unavailable", None),
+        (Reply(503, headers={"retry-after": "30"}), "later", "503", 30),
         (Reply(302, headers={"location": "http://127.0.0.1:1/"}), "later", "302", None),
         (Reply(403, "invalid_token"), "later", "403 invalid_token", None),
         (Reply(404, "no_service"), "later", "404 no_service", None),
@@ -93,6 +94,7 @@ def test_nobody_there_is_no_end() -> None:
         ("nan", None),
         ("", None),
         ("soon", None),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
     ],
 )
 def test_how_long_to_wait(said: str, seconds: float | None) -> None:
