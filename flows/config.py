@@ -35,12 +35,18 @@ class Settings(RunnerSettings):
     listing_seconds: float = Field(
         default=60,
         gt=0,
-        description="Seconds for which the exporter's reading of contracts and landing zone is good.",
+        description="Seconds for which the exporter's reading of contracts and folders is good.",
     )
     orphan_age_hours: float = Field(
         default=24,
         gt=0,
         description="Hours before maintenance removes what nothing refers to; longer than any run or query.",
+    )
+
+    orphan_overdue_hours: float = Field(
+        default=48,
+        ge=0,
+        description="Hours after that from which the watch tells of such a file: two nightly maintenances.",
     )
 
     @cached_property

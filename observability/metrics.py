@@ -318,6 +318,13 @@ TABLE_MAX_AGE = _pulled(
 TABLE_ROWS = _pulled("table_rows", "gauge", "Rows of a table.", TABLE)
 TABLE_FILES = _pulled("table_files", "gauge", "Data files of a table.", TABLE)
 TABLE_BYTES = _pulled("table_bytes", "gauge", "Bytes of a table's data files.", TABLE)
+ORPHAN_FILES = _pulled(
+    "table_orphan_files",
+    "gauge",
+    "Files below a table that no snapshot names, and that maintenance should have removed by now.",
+    TABLE,
+)
+ORPHAN_BYTES = _pulled("table_orphan_bytes", "gauge", "Bytes of these files.", TABLE)
 COMMIT_ROWS = _pulled(
     "table_commit_rows",
     "gauge",
@@ -440,6 +447,8 @@ METRICS = (
     TABLE_ROWS,
     TABLE_FILES,
     TABLE_BYTES,
+    ORPHAN_FILES,
+    ORPHAN_BYTES,
     COMMIT_ROWS,
     QUARANTINED_ROWS,
     LANDING_FILES,

@@ -1,9 +1,13 @@
 """What the exporter says of tables and of what waits for them: read from the lake and the landing zone."""
 
+import contextlib
 import fnmatch
 import json
+import time
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 from pyarrow.fs import FileInfo
 from pyiceberg.table import Table
@@ -13,12 +17,16 @@ from flows.config import Settings
 from flows.etl.contract import Contract, datasets, load_all, load_dataset
 from flows.etl.lake import Lake
 from flows.etl.land import open_source
+from flows.etl.orphans import Manifests, orphans
+from flows.etl.scores import kept
 from flows.etl.steps import PREFIX
 from observability.exporter import Sample
 from observability.metrics import (
     COMMIT_ROWS,
     LANDING_FILES,
     LANDING_TIME,
+    ORPHAN_BYTES,
+    ORPHAN_FILES,
     QUARANTINED_ROWS,
     TABLE_BYTES,
     TABLE_EVENT_TIME,
@@ -65,6 +73,31 @@ def of_commit(label: dict[str, str], snapshot: Snapshot) -> Iterator[Sample]:
         yield COMMIT_ROWS, {**label, "outcome": outcome}, float(said[f"{PREFIX}rows-{outcome}"] or 0)
     for rule, rows in json.loads(said[PREFIX + "quarantined-by-rule"] or "{}").items():
         yield QUARANTINED_ROWS, {**label, "rule": rule}, rows
+
+
+class Orphans:
+    """What maintenance should have removed: folders are listed each time, manifests read once."""
+
+    def __init__(self, settings: Settings, lake: Lake) -> None:
+        self._settings, self._lake = settings, lake
+        self._manifests: dict[str, Manifests] = defaultdict(Manifests)
+
+    def collect(self) -> Iterator[Sample]:
+        """Of each table that maintenance keeps those orphans that were orphans so long ago."""
+        then = time.time() - self._settings.orphan_overdue_hours * 3600
+        for contract in kept(self._settings, self._lake):
+            if table := self._lake.table(contract.identifier):
+                found = orphans(self._settings, table, then, self._manifests[contract.identifier])
+                label = {"dataset": contract.dataset, "table": contract.table}
+                yield ORPHAN_FILES, label, len(found)
+                yield ORPHAN_BYTES, label, sum(map(size_of, found))
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file; none where it is gone meanwhile."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.lstat().st_size
+    return 0
 
 
 def contracts(settings: Settings) -> Iterator[Sample]:

@@ -5,10 +5,9 @@ when it is older than the set age and no version of the table that was current w
 """
 
 import contextlib
-import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -18,24 +17,23 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.expressions import AlwaysTrue
-from pyiceberg.manifest import DataFile, ManifestFile
-from pyiceberg.table import StaticTable, Table
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
 
 from flows.config import Settings, load_settings
 from flows.console import no_log
 from flows.etl import steps
-from flows.etl.contract import Contract, load_all
+from flows.etl.contract import Contract
 from flows.etl.engine import engine_of
 from flows.etl.flow import step
 from flows.etl.lake import Lake, OvertakenError, files_with
 from flows.etl.land import Landing
+from flows.etl.orphans import Manifests, old_files, old_folders, orphans
 from flows.etl.plan import Plan
 from flows.etl.runners.config import RunnerName
 from flows.etl.runners.life import Engine
 from flows.etl.schema import refuse_incompatible
-from flows.etl.scores import contracts_of
-from flows.etl.sources import PROPERTY, Sources
-from flows.etl.staged import local_path, profile_path
+from flows.etl.scores import kept
 from flows.watched import watched
 
 
@@ -62,7 +60,7 @@ def maintain(runner: RunnerName | None = None) -> dict[str, Upkeep]:
     settings = load_settings()
     lake, engine = Lake(settings), engine_of(settings, runner)
     done: dict[str, Upkeep] = {}
-    for contract in [*load_all(settings.contracts), *contracts_of(lake)]:
+    for contract in kept(settings, lake):
         if lake.table(contract.identifier) is not None:
             done[contract.identifier] = maintain_table(settings, contract, engine)
     remove_abandoned(settings)
@@ -141,78 +139,20 @@ def superseded_before(table: Table, moment: datetime) -> list[int]:
 
 
 def sweep(settings: Settings, contract: Contract, upkeep: Upkeep) -> None:
-    """Remove files of the table's folders that are old and that no recent version names."""
+    """Remove the table's orphans, and the folders that this leaves empty."""
     lake = Lake(settings)
     table = lake.table(contract.identifier)
     assert table is not None
-    cutoff = time.time() - settings.orphan_age_hours * 3600
-    folder = lake.folder(contract.identifier)
-    named = files_of([table, *earlier_versions(table, cutoff)], folder)
-    named |= {profile_path(path) for path in named}
-    bad_rows = settings.quarantine / contract.dataset / contract.table
-    runs = {run for path in named if path.parent.name == "sources" for run in quarantine_runs(path)}
-    named |= {bad_rows / f"{run}.parquet" for run in runs}
-    retention = time.time() - settings.snapshot_retention_days * 86400
-    folders = old_folders(folder / "data", cutoff)
-    for path in [*old_files(folder, cutoff), *old_files(bad_rows, min(cutoff, retention))]:
-        if path not in named:
-            with contextlib.suppress(FileNotFoundError):  # another maintenance was quicker
-                size = path.stat().st_size
-                path.unlink()
-                upkeep.files_removed += 1
-                upkeep.bytes_removed += size
+    now = time.time()
+    data = lake.folder(contract.identifier) / "data"
+    folders = old_folders(data, now - settings.orphan_age_hours * 3600)
+    for path in orphans(settings, table, now, Manifests()):
+        with contextlib.suppress(FileNotFoundError):  # another maintenance was quicker
+            size = path.stat().st_size
+            path.unlink()
+            upkeep.files_removed += 1
+            upkeep.bytes_removed += size
     remove_empty(folders)
-
-
-def earlier_versions(table: Table, cutoff: float) -> Iterator[Table]:
-    """Each earlier version that a reader may have opened since `cutoff`."""
-    log = table.metadata.metadata_log
-    changes = [*(entry.timestamp_ms for entry in log), table.metadata.last_updated_ms]
-    for entry, (_, end) in zip(log, pairwise(changes), strict=True):
-        if end >= cutoff * 1000 and Path(local_path(entry.metadata_file)).exists():
-            yield StaticTable.from_metadata(entry.metadata_file)
-
-
-def files_of(versions: list[Table], folder: Path) -> set[Path]:
-    """Every file that one of these versions of a table refers to, themselves included; each is read once."""
-    names = {local_path(version.metadata_location) for version in versions}
-    snapshots = {snapshot.snapshot_id: snapshot for version in versions for snapshot in version.snapshots()}
-    manifests: dict[str, ManifestFile] = {}
-    for snapshot in snapshots.values():
-        names.add(local_path(snapshot.manifest_list))
-        if snapshot.summary:
-            names.add(str(folder / "sources" / f"{snapshot.summary[PROPERTY]}.json"))
-        manifests |= {manifest.manifest_path: manifest for manifest in snapshot.manifests(versions[0].io)}
-    for path, manifest in manifests.items():
-        names.add(local_path(path))
-        entries = manifest.fetch_manifest_entry(versions[0].io)
-        names.update(local_path(entry.data_file.file_path) for entry in entries)
-    return {Path(name) for name in names}
-
-
-def quarantine_runs(sources: Path) -> set[str]:
-    """The quarantine files that a snapshot's sources refer to."""
-    return set(Sources.load(sources.parent, sources.stem).quarantined.values()) if sources.exists() else set()
-
-
-def old_files(folder: Path, cutoff: float) -> list[Path]:
-    """Files that have not been touched since `cutoff`; runs may work in the folder meanwhile."""
-    paths = (Path(base, name) for base, _, names in os.walk(folder) for name in names)
-    return [path for path in paths if touched_before(path, cutoff)]
-
-
-def old_folders(folder: Path, cutoff: float) -> list[Path]:
-    """Folders below `folder`, the deepest first, that have not changed since `cutoff`."""
-    paths = (Path(base, name) for base, names, _ in os.walk(folder, topdown=False) for name in names)
-    return [path for path in paths if touched_before(path, cutoff)]
-
-
-def touched_before(path: Path, moment: float) -> bool:
-    """Whether it is older; what is gone meanwhile is not."""
-    try:
-        return path.lstat().st_mtime < moment
-    except FileNotFoundError:
-        return False
 
 
 def remove_abandoned(settings: Settings) -> None:

@@ -3,7 +3,8 @@
 import hashlib
 import re
 
-from flows.etl.contract import NAME, Column, Contract, Partition, Source
+from flows.config import Settings
+from flows.etl.contract import NAME, Column, Contract, Partition, Source, load_all
 from flows.etl.lake import Lake
 
 DATASET = "scores"
@@ -47,3 +48,8 @@ def contracts_of(lake: Lake) -> list[Contract]:
     """Contracts of all tables of scores."""
     names = (identifier.split(".") for identifier in lake.tables())
     return [contract_of_table(table) for dataset, table in names if dataset == DATASET]
+
+
+def kept(settings: Settings, lake: Lake) -> list[Contract]:
+    """Contracts of all tables that maintenance keeps: those that have a file, and the scores'."""
+    return [*load_all(settings.contracts), *contracts_of(lake)]

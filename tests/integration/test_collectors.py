@@ -1,5 +1,6 @@
 """What the exporter says of tables, of the landing zone and of runs is what these are."""
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,14 +9,17 @@ import pytest
 
 from flows.config import Settings
 from flows.errors import WatchkeeperError
-from flows.etl.collectors import contracts, landing, tables
+from flows.etl.collectors import Orphans, contracts, landing, tables
 from flows.etl.lake import Lake, WatchedLake
+from flows.etl.maintain import Upkeep, sweep
 from flows.health.collectors import Runs
 from observability.metrics import (
     COMMIT_ROWS,
     LANDING_FILES,
     LANDING_TIME,
     LATE_RUNS,
+    ORPHAN_BYTES,
+    ORPHAN_FILES,
     QUARANTINED_ROWS,
     RUN_SECONDS,
     RUN_STATE,
@@ -78,6 +82,56 @@ def test_a_table_and_what_its_newest_data_was_like(settings: Settings) -> None:
     again = Said(tables(lake))
     assert again.of(TABLE_TIME, **RETAIL) == committed, "compaction is no new data"
     assert again.of(TABLE_ROWS, **RETAIL) == 45
+
+
+def test_orphans_are_told_when_two_maintenances_should_have_had_them(settings: Settings) -> None:
+    contract, folder = shipped("online_retail.transactions"), settings.home / "in"
+    write_csv(folder / "2010-12-01.csv.gz", [retail_row(StockCode=n) for n in range(20)])
+    run_table(settings, contract, folder)
+    good = [retail_row(StockCode=n, InvoiceDate="2010-12-02 10:30:00") for n in range(40)]
+    write_csv(folder / "2010-12-02.csv.gz", [*good, retail_row(Quantity=-1)])
+    run_table(settings, contract, folder)
+    orphans = Orphans(settings, WatchedLake(settings))
+
+    def said() -> tuple[float | None, float | None]:
+        found = Said(orphans.collect())
+        return found.of(ORPHAN_FILES, **RETAIL), found.of(ORPHAN_BYTES, **RETAIL)
+
+    table = settings.lake / "online_retail" / "transactions"
+    killed = table / "data" / "killed" / "part-0.parquet"
+    refused = settings.quarantine / "online_retail" / "transactions" / "refused.parquet"
+    for path in (killed, refused):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"12345")
+    hours = settings.orphan_age_hours + settings.orphan_overdue_hours
+    set_back(settings.home, hours - 1)
+    assert said() == (0, 0), "maintenance may still come"
+    set_back(settings.home, hours + 1)
+    assert said() == (1, 5), "what a snapshot names is none, nor are bad rows within the retention"
+    set_back(settings.home, 24 * settings.snapshot_retention_days + hours)
+    assert said() == (2, 10)
+    young = killed.with_name("part-1.parquet")
+    young.touch()
+    sweep(settings, contract, upkeep := Upkeep())
+    assert upkeep.files_removed == 2
+    assert said() == (0, 0)
+    assert young.exists()
+    assert run_table(settings, contract, folder).outcome == "unchanged"
+
+
+def test_a_table_without_a_contract_is_nobodys_to_maintain(settings: Settings, tmp_path: Path) -> None:
+    contract, folder = shipped("online_retail.transactions"), settings.home / "in"
+    write_csv(folder / "2010-12-01.csv.gz", [retail_row()])
+    run_table(settings, contract, folder)
+    alone = settings.model_copy(update={"contracts": tmp_path})
+    assert list(Orphans(alone, WatchedLake(alone)).collect()) == []
+
+
+def set_back(folder: Path, hours: float) -> None:
+    """The clock of every file below a folder."""
+    then = time.time() - hours * 3600
+    for path in folder.rglob("*"):
+        os.utime(path, (then, then))
 
 
 def test_how_old_a_table_may_be(settings: Settings, tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from flows.config import Settings
 from flows.errors import WatchkeeperError
-from flows.etl import maintain
 from flows.etl.lake import Lake
 from flows.etl.maintain import Upkeep, expire, remove_abandoned, superseded_before, sweep
+from flows.etl.orphans import old_files
 from flows.etl.sql import Query
 from tests.factories import (
     ask,
@@ -291,4 +291,4 @@ def test_maintenance_is_not_disturbed_by_a_run_that_cleans_up(settings: Settings
     finally:
         done.set()
         runs.join()
-    assert maintain.old_files(folder, time.time() + 60) == []
+    assert old_files(folder, time.time() + 60) == []

@@ -189,6 +189,18 @@ def landing_backlog(stack: Stack) -> Begun:
     path.unlink()
 
 
+def table_orphans(stack: Stack) -> Begun:
+    """What a run that was killed last week had written; then maintenance."""
+    path = stack.settings.lake / "old" / "items" / "data" / "killed" / "part-0.parquet"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"half")
+    then = time.time() - 7 * DAY
+    os.utime(path, (then, then))
+    yield
+    stack.run("flows.etl.maintain_command")
+    assert not path.exists()
+
+
 def no_champion(stack: Stack) -> Begun:
     """A version, and nobody promoted it."""
     lonely = add(stack, "lonely", "one")

@@ -31,7 +31,7 @@ JOBS = {
     "serve": "127.0.0.1:3000",
     "prefect": "127.0.0.1:4200",
 }
-COLLECTORS = ("prefect", "tables", "contracts", "landing", "models", "drift", "disk")
+COLLECTORS = ("prefect", "tables", "contracts", "landing", "orphans", "models", "drift", "disk")
 
 
 @dataclass
@@ -134,6 +134,7 @@ class Day:
             self.ours("table_commit_timestamp_seconds", START + committed * HOUR + 540, **label)
             self.ours("table_newest_event_timestamp_seconds", START + committed * HOUR, **label)
             self.ours("table_max_age_seconds", float(DAY), **label)
+            self.ours("table_orphan_files", 0.0, **label)
             oldest = np.where(waits, START + hour * HOUR, np.nan)
             self.ours("landing_oldest_timestamp_seconds", oldest, **label)
 

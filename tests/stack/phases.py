@@ -30,6 +30,7 @@ from tests.stack.causes import (
     notifications_failing,
     prefect_down,
     rules_failing,
+    table_orphans,
     table_rows,
     table_stale,
     target_gone,
@@ -95,6 +96,7 @@ PHASES = [
     [
         Told(node(avail=39e9, growth=-0.05e9), {"NodeDiskFilling": "/data will be full within a day"}),
         Told(table_stale, {"TableStale": "old.items: no new data for 3d"}),
+        Told(table_orphans, {"TableOrphans": "old.items: orphan files have not been removed"}),
         Told(
             table_rows,
             {

@@ -192,6 +192,19 @@ def tables() -> list[Panel]:
             {"": "min(watchkeeper_home_free_bytes)"},
             span=8,
         ).height(8),
+        series(
+            "Orphan files",
+            "Below a table, named by no snapshot, and overdue: maintenance should have removed them.",
+            "none",
+            {TABLE: f"{by} (watchkeeper_table_orphan_files)"},
+            [Bound("TableOrphans", 0)],
+        ),
+        series(
+            "Bytes of orphan files",
+            "What maintenance would give back.",
+            "bytes",
+            {TABLE: f"{by} (watchkeeper_table_orphan_bytes)"},
+        ),
     ]
 
 

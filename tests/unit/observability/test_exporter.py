@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from observability.exporter import Collector, Exporter, Sample, serve
 from observability.metrics import DRIFT_COLUMNS
-from tests.factories import free_port
+from tests.factories import free_port, wait_until
 
 
 def good() -> Iterator[Sample]:
@@ -50,6 +50,59 @@ def test_a_collector_that_hangs_is_not_waited_for_and_not_asked_twice() -> None:
         assert said(exporter)["watchkeeper_collector_success", "slow"] == 0
     assert len(asked) == 1
     end.set()
+
+
+def test_what_a_source_said_just_before_stands_in_until_it_should_have_answered() -> None:
+    asked, end = [], threading.Event()
+
+    def slow_from_the_second_time_on() -> Iterator[Sample]:
+        asked.append(1)
+        if len(asked) > 1:
+            end.wait(30)
+        yield from good()
+
+    exporter = Exporter([Collector("slow", slow_from_the_second_time_on, timeout=0.5, fresh=0, wait=0.01)])
+    first = said(exporter)
+    assert first["watchkeeper_collector_success", "slow"] == 1
+    found = said(exporter)
+    assert found["watchkeeper_drift_columns_ratio", "shop.sales"] == 0.25
+    assert found["watchkeeper_collector_success", "slow"] == 1
+    wait_until(lambda: said(exporter)["watchkeeper_collector_success", "slow"] == 0, "it counts as failed")
+    assert ("watchkeeper_drift_columns_ratio", "shop.sales") not in said(exporter)
+    assert len(asked) == 2
+    end.set()
+    wait_until(lambda: said(exporter)["watchkeeper_collector_success", "slow"] == 1, "its answer")
+
+
+def test_nothing_is_known_of_a_source_that_no_scrape_waits_for_until_it_has_answered() -> None:
+    end = threading.Event()
+
+    def slow() -> Iterator[Sample]:
+        end.wait(30)
+        yield from good()
+
+    exporter = Exporter([Collector("slow", slow, timeout=60, wait=0)])
+    assert ("watchkeeper_collector_success", "slow") not in said(exporter)
+    end.set()
+    wait_until(lambda: said(exporter).get(("watchkeeper_collector_success", "slow")) == 1, "its answer")
+
+
+def test_the_first_scrape_finds_the_first_answers() -> None:
+    release, asked = threading.Event(), threading.Event()
+
+    def slow() -> Iterator[Sample]:
+        asked.set()
+        release.wait(30)
+        yield from good()
+
+    exporter = Exporter([Collector("slow", slow, wait=0.01), Collector("never", slow, wait=0)])
+    starting = threading.Thread(target=exporter.start)
+    starting.start()
+    asked.wait(30)
+    assert starting.is_alive(), "it has not answered"
+    release.set()
+    starting.join(30)
+    assert said(exporter)["watchkeeper_drift_columns_ratio", "shop.sales"] == 0.25
 
 
 def test_collectors_are_asked_side_by_side() -> None:

@@ -34,6 +34,7 @@ RUNS_LABELS = {"flow": "etl", "deployment": "etl-hm"}
 TABLE = {"dataset": "hm", "table": "articles"}
 TABLE_SERIES = '{dataset="hm", table="articles"}'
 HM = {"model": "hm"}
+ORPHANS = f"watchkeeper_table_orphan_files{TABLE_SERIES}"
 BEAT = 'watchkeeper_worker_heartbeat_timestamp_seconds{pool="watchkeeper"}'
 OK = 'bentoml_service_request_total{endpoint="/predict", http_response_code="200"}'
 BAD = 'bentoml_service_request_total{endpoint="/predict", http_response_code="500"}'
@@ -285,6 +286,17 @@ DATA = [
         "data",
         "hm.articles: files wait in the landing zone",
         "The oldest waits for 6h 6m 0s; no run has taken it.",
+        TABLE,
+    ),
+    Case(
+        "TableOrphans",
+        {ORPHANS: "0x9 12x20 0x5"},
+        20,
+        31,
+        "ticket",
+        "data",
+        "hm.articles: orphan files have not been removed",
+        "No snapshot has named 12 of its files for days; maintenance does not run, or does not get that far.",
         TABLE,
     ),
 ]

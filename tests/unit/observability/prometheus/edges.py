@@ -7,7 +7,7 @@ promtool's notation, a sample a minute.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.unit.observability.prometheus.cases import ALL, BAD, DISK, OK, SOON, TABLE_SERIES
+from tests.unit.observability.prometheus.cases import ALL, BAD, DISK, OK, ORPHANS, SOON, TABLE_SERIES
 
 
 @dataclass(frozen=True)
@@ -165,6 +165,11 @@ def rows(outcome: str) -> str:
     return f'watchkeeper_table_commit_rows{{outcome="{outcome}", {TABLE_SERIES[1:]}'
 
 
+def maintenance(deployment: str, outcome: str, flow: str) -> str:
+    """A series of how the last run ended."""
+    return f'watchkeeper_flow_last_run_state{{flow="{flow}", deployment="{deployment}", outcome="{outcome}"}}'
+
+
 def target(job: str) -> str:
     """A target's series."""
     return f'up{{job="{job}"}}'
@@ -209,6 +214,25 @@ EDGES = [
     ),
     *both("TableRowsUnusual", "101m", 308, 325, {rows("committed"): "100x99 {v}x9"}),
     *both("TableRowsUnusual", "101m", 34, 32, {rows("committed"): "100x99 {v}x9"}),
+    *both("TableOrphans", "15m", 0, 1, {ORPHANS: "{v}x20"}),
+    *(Edge("TableOrphans", {ORPHANS: "1x20"}, at, fires) for at, fires in (("9m30s", False), ("10m", True))),
+    # A deployment that failed is FlowFailed's; a command is nobody else's, nor is another flow.
+    *(
+        Edge(
+            "TableOrphans",
+            {ORPHANS: "1x20", maintenance(deployment, outcome, flow): f"{state}x20"},
+            "15m",
+            fires,
+        )
+        for deployment, outcome, flow, state, fires in (
+            ("maintain", "failed", "maintain", 1, False),
+            ("maintain", "crashed", "maintain", 1, False),
+            ("maintain", "failed", "maintain", 0, True),
+            ("maintain", "completed", "maintain", 1, True),
+            ("none", "failed", "maintain", 1, True),
+            ("etl-hm", "failed", "etl", 1, True),
+        )
+    ),
     *(
         Edge(alert, {target(job): "1x9 0x20"}, at, fires)
         for alert, job in (("ServiceDown", "serve"), ("RelayDown", "relay"))
