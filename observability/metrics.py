@@ -328,13 +328,13 @@ ORPHAN_BYTES = _pulled("table_orphan_bytes", "gauge", "Bytes of these files.", T
 COMMIT_ROWS = _pulled(
     "table_commit_rows",
     "gauge",
-    "Rows of the newest commit of new data, by where they ended.",
+    "Rows of the newest commit of new data, by where they are: what a replay mended is quarantined no more.",
     {**TABLE, "outcome": ("committed", "quarantined", "duplicate")},
 )
 QUARANTINED_ROWS = _pulled(
     "table_quarantined_rows",
     "gauge",
-    "Rows that the newest commit of new data left in quarantine, by the rule that they broke.",
+    "Rows of the newest commit of new data that are in quarantine, by the rule that they break.",
     {**TABLE, "rule": None},
 )
 LANDING_FILES = _pulled(

@@ -31,7 +31,7 @@ from flows.etl.contract import Contract, load_contract
 from flows.etl.lake import Lake, files_with
 from flows.etl.maintain import Upkeep, compact
 from flows.etl.plan import Again, Plan, make_plan
-from flows.etl.quarantine_command import read_open
+from flows.etl.quarantine import read_open
 from flows.etl.runners.life import Engine
 from flows.etl.runners.local import LocalRunner
 from flows.etl.runners.programs import ETL, PROGRAMS

@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 from pyarrow.fs import FileInfo
@@ -18,7 +19,9 @@ from flows.etl.contract import Contract, datasets, load_all, load_dataset
 from flows.etl.lake import Lake
 from flows.etl.land import open_source
 from flows.etl.orphans import Manifests, orphans
+from flows.etl.quarantine import count_by_rule, read_open
 from flows.etl.scores import kept
+from flows.etl.sources import PROPERTY, Sources
 from flows.etl.steps import PREFIX
 from observability.exporter import Sample
 from observability.metrics import (
@@ -43,36 +46,62 @@ SIZES = {
 }
 
 
-def tables(lake: Lake) -> Iterator[Sample]:
+def tables(settings: Settings, lake: Lake) -> Iterator[Sample]:
     """Of each table of the lake its size, and what its newest data was like."""
     for identifier in lake.tables():
         if table := lake.table(identifier):
-            yield from of_table(table)
+            yield from of_table(settings, table)
 
 
-def of_table(table: Table) -> Iterator[Sample]:
+def of_table(settings: Settings, table: Table) -> Iterator[Sample]:
     """One table; compaction and work done again are no news of its data."""
     dataset, name = table.name()
     label = {"dataset": dataset, "table": name}
     now = table.current_snapshot()
     for metric, key in SIZES.items():
         yield metric, label, float((now.summary[key] if now and now.summary else None) or 0)
+    if now and now.summary and (newest := now.summary[PREFIX + "newest-event"]):
+        yield TABLE_EVENT_TIME, label, datetime.fromisoformat(newest).replace(tzinfo=UTC).timestamp()
     data = [s for s in table.snapshots() if s.summary and s.summary[PREFIX + "kind"] == "etl"]
-    if data:
-        yield from of_commit(label, max(data, key=lambda snapshot: snapshot.timestamp_ms))
+    if data and now:
+        newest_data = max(data, key=lambda snapshot: snapshot.timestamp_ms)
+        yield from of_commit(label, newest_data, left_of(settings, label, newest_data, now))
 
 
-def of_commit(label: dict[str, str], snapshot: Snapshot) -> Iterator[Sample]:
-    """The newest commit of new data."""
+def of_commit(label: dict[str, str], snapshot: Snapshot, bad: dict[str, int]) -> Iterator[Sample]:
+    """The newest commit of new data, and by rule what is left of its bad rows."""
     said = snapshot.summary
     assert said  # who gives it has looked
     yield TABLE_TIME, label, snapshot.timestamp_ms / 1000
-    if newest := said[PREFIX + "newest-event"]:
-        yield TABLE_EVENT_TIME, label, datetime.fromisoformat(newest).replace(tzinfo=UTC).timestamp()
-    for outcome in ("committed", "quarantined", "duplicate"):
+    for outcome in ("committed", "duplicate"):
         yield COMMIT_ROWS, {**label, "outcome": outcome}, float(said[f"{PREFIX}rows-{outcome}"] or 0)
-    for rule, rows in json.loads(said[PREFIX + "quarantined-by-rule"] or "{}").items():
+    yield COMMIT_ROWS, {**label, "outcome": "quarantined"}, sum(bad.values())
+    for rule, rows in bad.items():
         yield QUARANTINED_ROWS, {**label, "rule": rule}, rows
+
+
+def left_of(settings: Settings, label: dict[str, str], commit: Snapshot, now: Snapshot) -> dict[str, int]:
+    """By rule the rows of a commit that are in quarantine now: a replay may have taken them out."""
+    then, since = commit.summary, now.summary
+    assert then
+    assert since
+    if then[PROPERTY] == since[PROPERTY]:
+        return dict(json.loads(then[PREFIX + "quarantined-by-rule"] or "{}"))
+    place = Path(label["dataset"]) / label["table"]
+    names = str(then[PREFIX + "run"]), str(then[PROPERTY]), str(since[PROPERTY])
+    return dict(still_bad(settings.lake / place / "sources", settings.quarantine / place, *names))
+
+
+@lru_cache(maxsize=1024)
+def still_bad(sources: Path, bad_rows: Path, run: str, then: str, now: str) -> dict[str, int]:
+    """By rule the rows that the sources `now` have in quarantine, of the files that had some of `run` `then`.
+
+    None of the files that this reads ever changes.
+    """
+    brought = {path for path, by in Sources.load(sources, then).quarantined.items() if by == run}
+    held = Sources.load(sources, now).quarantined
+    left = {path: by for path, by in held.items() if path in brought}
+    return count_by_rule(read_open(bad_rows, Sources(quarantined=left)))
 
 
 class Orphans:

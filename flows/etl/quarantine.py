@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from flows.etl.contract import Contract
 from flows.etl.inspect_file import open_text
 from flows.etl.land import Arrival
+from flows.etl.sources import Sources
 
 SCHEMA = pa.schema(
     [
@@ -83,6 +84,16 @@ def count_by_rule(rows: pa.Table) -> dict[str, int]:
     """Rows a rule."""
     counts = pc.value_counts(rows["rule"])
     return {str(item["values"]): int(item["counts"].as_py()) for item in counts}
+
+
+def read_open(folder: Path, known: Sources) -> pa.Table:
+    """The rows of the table's current source files: what a later correction replaced is not among them."""
+    parts = []
+    for run in sorted(set(known.quarantined.values())):
+        files = [path for path, last in known.quarantined.items() if last == run]
+        parts.append(pq.read_table(folder / f"{run}.parquet", filters=[("source_file", "in", files)]))
+    rows = pa.concat_tables(parts) if parts else SCHEMA.empty_table()
+    return rows.sort_by([("source_file", "ascending"), ("line", "ascending")])
 
 
 def store(rows: pa.Table, folder: Path, run: str) -> Path | None:

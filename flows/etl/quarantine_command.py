@@ -17,7 +17,7 @@ from flows.etl import scores
 from flows.etl.contract import Contract, load_table
 from flows.etl.lake import Lake
 from flows.etl.quality import by_count
-from flows.etl.quarantine import SCHEMA, count_by_rule
+from flows.etl.quarantine import SCHEMA, count_by_rule, read_open
 from flows.etl.sources import Sources
 from flows.session import session
 
@@ -67,16 +67,6 @@ def read_run(folder: Path, run: str) -> pa.Table:
         runs = ", ".join(sorted(file.stem for file in folder.glob("*.parquet"))) or "none"
         raise WatchkeeperError(f"run {run!r} has no quarantined rows here; runs that have: {runs}")
     return pq.read_table(path)
-
-
-def read_open(folder: Path, known: Sources) -> pa.Table:
-    """The rows of the table's current source files: what a later correction replaced is not among them."""
-    parts = []
-    for run in sorted(set(known.quarantined.values())):
-        files = [path for path, last in known.quarantined.items() if last == run]
-        parts.append(pq.read_table(folder / f"{run}.parquet", filters=[("source_file", "in", files)]))
-    rows = pa.concat_tables(parts) if parts else SCHEMA.empty_table()
-    return rows.sort_by([("source_file", "ascending"), ("line", "ascending")])
 
 
 def show(shown: pa.Table, rows: pa.Table, known: Sources, form: str) -> None:

@@ -2,7 +2,7 @@
 
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +27,7 @@ from observability.metrics import (
     WORKER_TIME,
 )
 
+OVER = [name.upper() for name in ENDED]
 GOING = ["SCHEDULED", "PENDING", "RUNNING"]
 PAGE = 200
 """Prefect gives no more at once."""
@@ -41,7 +42,7 @@ def disk(settings: Settings) -> Iterator[Sample]:
 
 
 class Runs:
-    """The runs of Prefect's server: those that have ended are asked for once, the others each time."""
+    """The runs of Prefect's server: of those that have ended only what is new, the others each time."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -65,7 +66,8 @@ class Runs:
             ask = Asking(client)
             names = {flow["id"]: flow["name"] for flow in ask.all("/flows/filter")}
             deployments = {each["id"]: each for each in ask.all("/deployments/filter")}
-            self._catch_up(ask)
+            for run in self._ended_since(ask) if self._seen else newest_ended(ask, deployments, names):
+                self._take(run)
             going: dict[Key, list[Run]] = defaultdict(list)
             for run in ask.all("/flow_runs/filter", flow_runs={"state": {"type": {"any_": GOING}}}):
                 going[key_of(run)].append(run)
@@ -88,18 +90,18 @@ class Runs:
             if beats:
                 yield WORKER_TIME, {"pool": pool}, max(beats)
 
-    def _catch_up(self, ask: "Asking") -> None:
-        """Take in what has ended since the last time, oldest first."""
-        asked: dict[str, Any] = {"state": {"type": {"any_": [name.upper() for name in ENDED]}}}
-        if self._seen:
-            asked["end_time"] = {"after_": self._seen}
-        for run in ask.all("/flow_runs/filter", sort="END_TIME_DESC", flow_runs=asked)[::-1]:
-            if run["end_time"] is None:
-                continue
-            self._last[key_of(run)] = run
-            if run["state_type"] == "COMPLETED":
-                self._success[key_of(run)] = run
-            self._seen = max(self._seen, run["end_time"])
+    def _ended_since(self, ask: "Asking") -> list[Run]:
+        """What has ended since the last time."""
+        asked = {"state": {"type": {"any_": OVER}}, "end_time": {"after_": self._seen}}
+        return ask.all("/flow_runs/filter", sort="END_TIME_DESC", flow_runs=asked)
+
+    def _take(self, run: Run) -> None:
+        """Remember the newest."""
+        key, when = key_of(run), timestamp(run["end_time"])
+        for held in (self._last, self._success) if run["state_type"] == "COMPLETED" else (self._last,):
+            if key not in held or timestamp(held[key]["end_time"]) <= when:
+                held[key] = run
+        self._seen = max(self._seen, run["end_time"])
 
 
 class Asking:
@@ -118,6 +120,49 @@ class Asking:
             found += page
             if len(page) < PAGE:
                 return found
+
+    def newest(self, runs: dict[str, Any], **body: Any) -> list[Run]:  # noqa: ANN401
+        """A page of runs, those that ended last first."""
+        asked = {"sort": "END_TIME_DESC", "limit": PAGE, "flow_runs": runs, **body}
+        answer = self._client.post("/flow_runs/filter", json=asked)
+        answer.raise_for_status()
+        return list(answer.json())
+
+
+def newest_ended(ask: Asking, deployments: Iterable[str], flows: Iterable[str]) -> Iterator[Run]:
+    """Of each deployment, and of each flow's commands, the last run that ended and the last that completed.
+
+    Not every run is read for that: what a page tells of is left out of the next question.
+    """
+    for states in (OVER, ["COMPLETED"]):
+        yield from newest_in(ask, states, deployments, flows)
+
+
+def newest_in(
+    ask: Asking, states: list[str], deployments: Iterable[str], flows: Iterable[str]
+) -> Iterator[Run]:
+    """Of each the last run that ended in one of these states."""
+    over = {"state": {"type": {"any_": states}}, "end_time": {"is_null_": False}}
+    commands = {**over, "deployment_id": {"is_null_": True}}
+    yield from first_of_each(
+        "deployment_id", deployments, lambda left: ask.newest({**over, "deployment_id": {"any_": left}})
+    )
+    yield from first_of_each(
+        "flow_id", flows, lambda left: ask.newest(commands, flows={"id": {"any_": left}})
+    )
+
+
+def first_of_each(field: str, ids: Iterable[str], ask: Callable[[list[str]], list[Run]]) -> Iterator[Run]:
+    """The first run with each of these ids, as far as there is one; asks again without those that it has."""
+    left = set(ids)
+    while left:
+        page = ask(sorted(left))
+        for run in page:
+            if run[field] in left:
+                left.remove(run[field])
+                yield run
+        if len(page) < PAGE:
+            return
 
 
 def key_of(run: Run) -> Key:

@@ -23,7 +23,7 @@ def collectors(settings: Settings) -> list[Collector]:
     orphans = Orphans(settings, lake)
     return [
         Collector("prefect", runs.collect),
-        Collector("tables", lambda: tables(lake)),
+        Collector("tables", lambda: tables(settings, lake)),
         Collector("contracts", lambda: contracts(settings), fresh=settings.listing_seconds),
         Collector("landing", lambda: landing(settings, lake), fresh=settings.listing_seconds),
         Collector("orphans", orphans.collect, timeout=LONG, fresh=settings.listing_seconds, wait=0),

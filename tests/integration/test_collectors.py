@@ -11,7 +11,8 @@ from flows.config import Settings
 from flows.errors import WatchkeeperError
 from flows.etl.collectors import Orphans, contracts, landing, tables
 from flows.etl.lake import Lake, WatchedLake
-from flows.etl.maintain import Upkeep, sweep
+from flows.etl.maintain import Upkeep, expire, sweep
+from flows.etl.plan import Again
 from flows.health.collectors import Runs
 from observability.metrics import (
     COMMIT_ROWS,
@@ -37,11 +38,13 @@ from observability.metrics import (
 )
 from tests.checkout import Checkout
 from tests.factories import (
+    bad_rows,
     compact_table,
     contract_in,
     data_files,
     retail_row,
     run_table,
+    settings_of,
     shipped,
     wait_until,
     write_csv,
@@ -57,14 +60,14 @@ def test_a_table_and_what_its_newest_data_was_like(settings: Settings) -> None:
     write_csv(folder / "2010-12-01.csv.gz", [retail_row(StockCode=n) for n in range(5)])
     run_table(settings, contract, folder)
     lake = WatchedLake(settings)
-    assert Said(tables(lake)).of(TABLE_ROWS, **RETAIL) == 5
+    assert Said(tables(settings, lake)).of(TABLE_ROWS, **RETAIL) == 5
     assert lake.table(contract.identifier) is lake.table(contract.identifier), "nothing is read twice"
     good = [retail_row(StockCode=n, InvoiceDate="2010-12-02 10:30:00") for n in range(40)]
     bad = [retail_row(Quantity=-1), retail_row(UnitPrice=-1)]
     write_csv(folder / "2010-12-02.csv.gz", [*good, *bad, good[0]])
     before = time.time()
     run_table(settings, contract, folder)
-    found = Said(tables(lake))
+    found = Said(tables(settings, lake))
     files = data_files(settings, "online_retail.transactions").values()
     assert found.of(TABLE_ROWS, **RETAIL) == 45
     assert found.of(TABLE_FILES, **RETAIL) == len(files)
@@ -72,16 +75,60 @@ def test_a_table_and_what_its_newest_data_was_like(settings: Settings) -> None:
     assert found.of(TABLE_EVENT_TIME, **RETAIL) == 1291285800, "2010-12-02 10:30 UTC"
     outcomes = {"committed": 40, "quarantined": 2, "duplicate": 1}
     assert {name: found.of(COMMIT_ROWS, **RETAIL, outcome=name) for name in outcomes} == outcomes
-    broken = [labels["rule"] for metric, labels, _ in tables(lake) if metric is QUARANTINED_ROWS]
+    broken = [labels["rule"] for metric, labels, _ in tables(settings, lake) if metric is QUARANTINED_ROWS]
     assert len(broken) == 2
     committed = found.of(TABLE_TIME, **RETAIL)
     assert committed is not None
     assert before <= committed + 0.001 < time.time() + 1
 
     compact_table(settings, contract)
-    again = Said(tables(lake))
+    again = Said(tables(settings, lake))
     assert again.of(TABLE_TIME, **RETAIL) == committed, "compaction is no new data"
     assert again.of(TABLE_ROWS, **RETAIL) == 45
+
+
+def test_a_replay_takes_out_of_the_newest_commits_bad_rows_what_it_mended(settings: Settings) -> None:
+    contract, folder = shipped("online_retail.transactions"), settings.home / "in"
+    good = [retail_row(StockCode=n) for n in range(40)]
+    worthless = [retail_row(UnitPrice="free"), retail_row(UnitPrice="dear")]
+    write_csv(folder / "2010-12-01.csv", [*good, *worthless, retail_row(UnitPrice=-9)])
+    run_table(settings, contract, folder)
+    bad = [retail_row(UnitPrice=-1), retail_row(UnitPrice=-2), retail_row(Quantity=-1)]
+    write_csv(folder / "2010-12-02.csv", [*good, *bad])
+    run_table(settings, contract, folder)
+    lake = WatchedLake(settings)
+
+    def said() -> tuple[float | None, dict[str, float]]:
+        found = list(tables(settings, lake))
+        rules = {labels["rule"]: value for metric, labels, value in found if metric is QUARANTINED_ROWS}
+        assert Said(found).of(COMMIT_ROWS, **RETAIL, outcome="committed") == 40, "a replay is no new data"
+        return Said(found).of(COMMIT_ROWS, **RETAIL, outcome="quarantined"), rules
+
+    assert said() == (3, {"unit_price_below_zero": 2, "negative_quantity_not_cancelled": 1})
+    compact_table(settings, contract)
+    assert said() == (3, {"unit_price_below_zero": 2, "negative_quantity_not_cancelled": 1})
+    for mended, left in (
+        ("unit_price_below_zero", {"negative_quantity_not_cancelled": 1}),
+        ("negative_quantity_not_cancelled", {}),
+    ):
+        rules = [rule for rule in contract.rules if rule.name != mended]
+        contract = contract.model_copy(update={"rules": rules})
+        run_table(settings, contract, None, Again(quarantined=True))
+        assert said() == (sum(left.values()), left), "the first file's worthless rows are not its own"
+    assert len(bad_rows(settings, contract)) == 2
+
+
+def test_a_table_that_gets_nothing_new_grows_older_though_its_snapshots_expire(settings: Settings) -> None:
+    contract, folder = shipped("online_retail.transactions"), settings.home / "in"
+    for day in (1, 2):
+        row = retail_row(InvoiceDate=f"2010-12-0{day} 10:30:00")
+        write_csv(folder / f"2010-12-0{day}.csv", [row])
+        run_table(settings, contract, folder)
+    compact_table(settings, contract)
+    expire(settings_of(settings.home, snapshot_retention_days=1e-9), contract, Upkeep())
+    found = Said(tables(settings, WatchedLake(settings)))
+    assert found.of(TABLE_TIME, **RETAIL) is None
+    assert found.of(TABLE_EVENT_TIME, **RETAIL) == 1291285800
 
 
 def test_orphans_are_told_when_two_maintenances_should_have_had_them(settings: Settings) -> None:
