@@ -67,7 +67,7 @@ class Collector:
         Of a source that has said nothing yet and still has time neither is known.
         """
         recent = time.monotonic() - self._answered < self.fresh + RECENT
-        self.settle(self.wait if recent or not self.wait else self.timeout)
+        self.settle(self.wait if recent or not self.wait else min(self.timeout, STARTING))
         said, taking = self._said, time.monotonic() - self._asked
         if self._asking.is_alive() and taking > self.timeout:
             said = None, taking

@@ -338,7 +338,7 @@ QUARANTINED_ROWS = _pulled(
     {**TABLE, "rule": None},
 )
 LANDING_FILES = _pulled(
-    "landing_files", "gauge", "Files in a data set's landing zone that no table holds.", TABLE
+    "landing_files", "gauge", "Files in a data set's landing zone that the next run would take.", TABLE
 )
 LANDING_TIME = _pulled(
     "landing_oldest_timestamp_seconds", "gauge", "When the oldest of them was written.", TABLE

@@ -17,12 +17,13 @@ from pyiceberg.table.snapshots import Snapshot
 from flows.config import Settings
 from flows.etl.contract import Contract, datasets, load_all, load_dataset
 from flows.etl.lake import Lake
-from flows.etl.land import open_source
+from flows.etl.land import Source, open_source
 from flows.etl.orphans import Manifests, orphans
 from flows.etl.quarantine import count_by_rule, read_open
 from flows.etl.scores import kept
 from flows.etl.sources import PROPERTY, Sources
 from flows.etl.steps import PREFIX
+from flows.etl.waiting import Waiting
 from observability.exporter import Sample
 from observability.metrics import (
     COMMIT_ROWS,
@@ -137,21 +138,36 @@ def contracts(settings: Settings) -> Iterator[Sample]:
             yield TABLE_MAX_AGE, label, contract.table_rules.max_age_days * 86_400
 
 
-def landing(settings: Settings, lake: Lake) -> Iterator[Sample]:
-    """Of each table whose data set has a landing zone the files in it that the table does not hold."""
-    for dataset in datasets(settings.contracts):
-        if (settings.landing / dataset).is_dir():
-            found = open_source(str(settings.landing / dataset)).find()
-            for contract in load_dataset(settings.contracts, dataset):
-                yield from of_landing(lake, contract, found)
+class LandingZones:
+    """Files that wait; what was read of one to know that it does not is remembered."""
 
+    def __init__(self, settings: Settings, lake: Lake) -> None:
+        self._settings, self._lake = settings, lake
+        self._waiting: dict[str, tuple[Contract, Waiting]] = {}
 
-def of_landing(lake: Lake, contract: Contract, found: dict[str, FileInfo]) -> Iterator[Sample]:
-    """One table's, of the files that were found for its data set."""
-    label = {"dataset": contract.dataset, "table": contract.table}
-    known = lake.sources(lake.table(contract.identifier))
-    held, pattern = known.committed.keys() | known.rejected.keys(), contract.source.pattern
-    waiting = [file for name, file in found.items() if fnmatch.fnmatch(name, pattern) and name not in held]
-    yield LANDING_FILES, label, len(waiting)
-    if waiting:
-        yield LANDING_TIME, label, min(file.mtime.timestamp() for file in waiting)
+    def collect(self) -> Iterator[Sample]:
+        """Of each table whose data set has a landing zone the files in it that the table lacks."""
+        for dataset in datasets(self._settings.contracts):
+            if (self._settings.landing / dataset).is_dir():
+                source = open_source(str(self._settings.landing / dataset))
+                found = source.find()
+                for contract in load_dataset(self._settings.contracts, dataset):
+                    yield from self._of_table(contract, source, found)
+
+    def _of_table(self, contract: Contract, source: Source, found: dict[str, FileInfo]) -> Iterator[Sample]:
+        """One table's, of the files that were found for its data set."""
+        label = {"dataset": contract.dataset, "table": contract.table}
+        known = self._lake.sources(self._lake.table(contract.identifier))
+        pattern = contract.source.pattern
+        own = {name: file for name, file in found.items() if fnmatch.fnmatch(name, pattern)}
+        waiting = self._judge(contract).among(source, own, known)
+        yield LANDING_FILES, label, len(waiting)
+        if waiting:
+            yield LANDING_TIME, label, min(file.mtime.timestamp() for file in waiting)
+
+    def _judge(self, contract: Contract) -> Waiting:
+        """Who knows the table's files; begins anew where its contract has changed."""
+        held = self._waiting.get(contract.identifier)
+        if held is None or held[0] != contract:
+            held = self._waiting[contract.identifier] = contract, Waiting(self._settings, contract)
+        return held[1]

@@ -181,7 +181,11 @@ class TableRules(Strict):
     """What a whole run must hold, or it does not commit (quarantine share) or warns (the others)."""
 
     max_quarantined_ratio: float = Field(default=0.05, ge=0, le=1)
-    max_age_days: float | None = Field(default=None, gt=0, description="Of the newest event time.")
+    max_age_days: float | None = Field(
+        default=None,
+        gt=0,
+        description="Of the newest event time; the alert TableStale watches tables that have it.",
+    )
     rows_per_file_band: tuple[float, float] | None = Field(
         default=None, description="Bounds of this run's rows a file over the median of earlier runs'."
     )

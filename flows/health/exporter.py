@@ -7,7 +7,7 @@ import threading
 from flows.config import Settings, load_settings
 from flows.drift.collectors import drift
 from flows.errors import WatchkeeperError, run_command
-from flows.etl.collectors import Orphans, contracts, landing, tables
+from flows.etl.collectors import LandingZones, Orphans, contracts, tables
 from flows.etl.lake import WatchedLake
 from flows.health.collectors import Runs, disk
 from observability.exporter import Collector, serve
@@ -16,16 +16,19 @@ from services.bento.collectors import champions
 LONG = 600.0
 """Seconds for every table's folders to be listed: no scrape waits for that."""
 
+READING = 60.0
+"""Seconds for the landing zones, where copies of what a table holds are read once."""
+
 
 def collectors(settings: Settings) -> list[Collector]:
     """Every source of truth of this home; what changes slowly or costs much is asked less often."""
     lake, runs = WatchedLake(settings), Runs(settings)
-    orphans = Orphans(settings, lake)
+    orphans, landing = Orphans(settings, lake), LandingZones(settings, lake)
     return [
         Collector("prefect", runs.collect),
         Collector("tables", lambda: tables(settings, lake)),
         Collector("contracts", lambda: contracts(settings), fresh=settings.listing_seconds),
-        Collector("landing", lambda: landing(settings, lake), fresh=settings.listing_seconds),
+        Collector("landing", landing.collect, timeout=READING, fresh=settings.listing_seconds),
         Collector("orphans", orphans.collect, timeout=LONG, fresh=settings.listing_seconds, wait=0),
         Collector("models", lambda: champions(settings)),
         Collector("drift", lambda: drift(settings)),

@@ -78,7 +78,9 @@ def fill_lake(settings: Settings, tables: int) -> None:
         (settings.landing / dataset).mkdir(parents=True)
     for contract in (first, *others):
         for number in range(FILES // (tables // DATASETS)):
-            (settings.landing / contract.dataset / f"{contract.table}-{number}.csv").touch()
+            (settings.landing / contract.dataset / f"{contract.table}-{number}.csv").write_text(
+                "id,at\n1,2026-01-01\n"
+            )
     lake = Lake(settings)
     for number in range(COMMITS):
         commit(lake, first, number)

@@ -1,6 +1,7 @@
 """What the exporter says of tables, of the landing zone and of runs is what these are."""
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,8 @@ import pytest
 
 from flows.config import Settings
 from flows.errors import WatchkeeperError
-from flows.etl.collectors import Orphans, contracts, landing, tables
-from flows.etl.lake import Lake, WatchedLake
+from flows.etl.collectors import LandingZones, Orphans, contracts, tables
+from flows.etl.lake import WatchedLake
 from flows.etl.maintain import Upkeep, expire, sweep
 from flows.etl.plan import Again
 from flows.health.collectors import Runs
@@ -194,21 +195,55 @@ def test_how_old_a_table_may_be(settings: Settings, tmp_path: Path) -> None:
     found = Said(contracts(settings.model_copy(update={"contracts": tmp_path})))
     assert found.of(TABLE_MAX_AGE, dataset="shop", table="fresh") == 43_200
     assert found.of(TABLE_MAX_AGE, dataset="shop", table="any") is None
+    living = {f"{labels['dataset']}.{labels['table']}": age for _, labels, age in contracts(settings)}
+    assert living == {"serving.predictions": 3 * 86_400}, (
+        "of what ships; the others are of years that are over"
+    )
 
 
 def test_what_waits_in_the_landing_zone(settings: Settings) -> None:
     contract, folder = shipped("online_retail.transactions"), settings.landing / "online_retail"
-    lake = Lake(settings)
-    assert list(landing(settings, lake)) == []
+    landing = LandingZones(settings, WatchedLake(settings))
+    assert list(landing.collect()) == []
     first = write_csv(folder / "2010-12-01.csv.gz", [retail_row()])
     (folder / "readme.txt").write_text("of no table")
-    found = Said(landing(settings, lake))
+    found = Said(landing.collect())
     assert found.of(LANDING_FILES, **RETAIL) == 1
     assert found.of(LANDING_TIME, **RETAIL) == pytest.approx(first.stat().st_mtime, abs=0.001)
     run_table(settings, contract, folder)
-    found = Said(landing(settings, lake))
+    found = Said(landing.collect())
     assert found.of(LANDING_FILES, **RETAIL) == 0
     assert found.of(LANDING_TIME, **RETAIL) is None
+
+
+def test_what_a_run_would_leave_as_it_is_does_not_wait(settings: Settings) -> None:
+    contract, folder = shipped("online_retail.transactions"), settings.landing / "online_retail"
+    landing = LandingZones(settings, WatchedLake(settings))
+    first = write_csv(folder / "2010-12-01.csv", [retail_row(StockCode=n) for n in range(1000)])
+    run_table(settings, contract, folder)
+
+    def waiting() -> float | None:
+        return Said(landing.collect()).of(LANDING_FILES, **RETAIL)
+
+    copy = folder / "copies" / "2010-12-09.csv"
+    copy.parent.mkdir()
+    shutil.copy(first, copy)
+    write_csv(folder / "2010-12-02.csv", [])
+    (folder / "2010-12-03.csv").touch()
+    assert waiting() == 0, "a copy, a header alone, and nothing"
+    assert run_table(settings, contract, folder).outcome == "unchanged", "a run says the same"
+    other = first.read_bytes().replace(b"WHITE", b"BLACK")
+    copy.write_bytes(other)
+    assert waiting() == 1, "as long as what the table holds, and not the same"
+    copy.unlink()
+    write_csv(folder / "2010-12-02.csv", [retail_row(InvoiceDate="2010-12-02")])
+    assert waiting() == 1, "it was empty, and has a row now"
+    (folder / "2010-12-03.csv").write_text("no header of ours\n1\n")
+    assert waiting() == 2, "a run has to say what is wrong with it"
+    write_csv(first, [retail_row(StockCode=n) for n in range(900)])
+    assert waiting() == 3, "a correction"
+    run_table(settings, contract, folder)
+    assert waiting() == 0
 
 
 # Stands in for the ETL: what the exporter says does not depend on what a flow does.

@@ -172,7 +172,7 @@ def tables() -> list[Panel]:
         ),
         series(
             "Landing zone",
-            "Files that no table holds yet.",
+            "Files that the next run would take: new ones and corrections.",
             "none",
             {TABLE: or_zero("sum by (dataset, table) (watchkeeper_landing_files)")},
             span=8,
