@@ -51,8 +51,8 @@ def exporter(settings: Settings) -> Iterator[str]:
         process.communicate(timeout=30)
 
 
-def scrape(url: str) -> tuple[float, dict[str, dict[str, float]]]:
-    """Seconds of a scrape; of each collector whether it answered, and its own seconds."""
+def scrape(url: str) -> tuple[float, dict[str, dict[str, float]], str]:
+    """Seconds of a scrape; of each collector whether it answered and its own seconds; its text."""
     started = time.perf_counter()
     text = page(url)
     took = time.perf_counter() - started
@@ -60,13 +60,13 @@ def scrape(url: str) -> tuple[float, dict[str, dict[str, float]]]:
     for family in text_string_to_metric_families(text):
         if family.name in (COLLECTOR_UP.name, COLLECTOR_SECONDS.name):
             said[family.name] = {sample.labels["collector"]: sample.value for sample in family.samples}
-    return took, said
+    return took, said, text
 
 
 def measure(url: str, scrapes: int) -> None:
     """Print the first scrapes, then the collectors, then the figure."""
     for _ in range(10):
-        took, said = scrape(url)
+        took, said, text = scrape(url)
         silent = [name for name, up in said[COLLECTOR_UP.name].items() if not up]
         print(f"first: {took:.2f} s; without an answer: {', '.join(silent) or 'none'}", flush=True)
         if not silent:
@@ -75,12 +75,11 @@ def measure(url: str, scrapes: int) -> None:
     whole, each = [], defaultdict(list)
     for _ in range(scrapes):
         time.sleep(PAUSE)
-        took, said = scrape(url)
+        took, said, text = scrape(url)
         assert all(said[COLLECTOR_UP.name].values()), said
         whole.append(took)
         for name, seconds in said[COLLECTOR_SECONDS.name].items():
             each[name].append(seconds)
-    text = page(url)
     assert text.count(f"\n{TABLE_ROWS.name}{{") == TABLES
     assert text.count(f"\n{SUCCESS_TIME.name}{{") == FLOWS
     print("| collector | median, s | p95, s |\n|---|---:|---:|")
