@@ -20,7 +20,12 @@ END = START + DAY
 
 TABLES = (("hm", "articles", 400), ("hm", "transactions", 90_000), ("online_retail", "transactions", 2_000))
 """Data set, table, and rows of a usual commit."""
-FLOWS = {"etl": ("etl-hm", "etl-online-retail"), "retrain": ("retrain-hm",), "drift": ("drift-hm",)}
+FLOWS = {
+    "maintain": ("maintain",),
+    "etl": ("etl-hm", "etl-online-retail"),
+    "retrain": ("retrain-hm",),
+    "drift": ("drift-hm",),
+}
 NODES = ("n1:9100", "n2:9100")
 JOBS = {
     "prometheus": "127.0.0.1:9090",
