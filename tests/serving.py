@@ -169,10 +169,13 @@ class Service:
 
 
 class Load:
-    """Clients that send pictures as long as the block runs; every answer with its times."""
+    """Clients that send a picture again and again as long as the block runs; every answer with its times.
 
-    def __init__(self, service: Service, clients: int = 4) -> None:
-        self.service = service
+    A client that is told when to come back does not come sooner.
+    """
+
+    def __init__(self, service: Service, clients: int = 4, body: bytes | None = None) -> None:
+        self.service, self._body = service, body or picture()
         self.answers: list[tuple[float, float, int, dict[str, Any]]] = []
         self.errors: list[str] = []
         self._over = threading.Event()
@@ -189,17 +192,18 @@ class Load:
             thread.join(PATIENCE)
 
     def _send(self) -> None:
-        body, headers = picture(), {"content-type": "image/jpeg"}
+        headers = {"content-type": "image/jpeg"}
         with self.service.client() as client:
             while not self._over.is_set():
                 started = time.time()
                 try:
-                    response = client.post("/predict", content=body, headers=headers)
+                    response = client.post("/predict", content=self._body, headers=headers)
                 except httpx.TransportError as error:
                     self.errors.append(repr(error))
                     continue
                 self.service.remember(response)
                 self.answers.append((started, time.time(), response.status_code, response.json()))
+                self._over.wait(float(response.headers.get("retry-after", 0)))
 
     def answers_since(self, when: float) -> list[dict[str, Any]]:
         """What was answered to requests sent after a time."""

@@ -101,6 +101,36 @@ def slow(size: int = 1000, times: int = 12) -> onnx.ModelProto:
     )
 
 
+def slow_when_bright(rounds: int = 400_000) -> onnx.ModelProto:
+    """No time for grey pictures, some 400 ms for a batch with one above 0.9, in a loop of no use."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go_on"], ["still"]),
+            helper.make_node("Mul", ["so_far", "one"], ["next"]),
+        ],
+        "once",
+        [
+            port("round", [], TensorProto.INT64),
+            port("go_on", [], TensorProto.BOOL),
+            port("so_far", [None, 3]),
+        ],
+        [port("still", [], TensorProto.BOOL), port("next", [None, 3])],
+    )
+    nodes = [
+        helper.make_node("ReduceMax", ["means"], ["brightest"], keepdims=0),
+        helper.make_node("Greater", ["brightest", "bound"], ["bright"]),
+        helper.make_node("Cast", ["bright"], ["once"], to=TensorProto.INT64),
+        helper.make_node("Mul", ["once", "rounds"], ["times"]),
+        helper.make_node("Loop", ["times", "", "means"], ["more"], body=body),
+    ]
+    return changed(
+        nodes,
+        numpy_helper.from_array(np.array(0.9, np.float32), "bound"),
+        numpy_helper.from_array(np.array(rounds, np.int64), "rounds"),
+        numpy_helper.from_array(np.array([1], np.float32), "one"),
+    )
+
+
 IMAGE: dict[str, Any] = {
     "model": "articles",
     "version": "v1",

@@ -1,6 +1,6 @@
 """What makes each alert fire, for real where a machine of CI can: begun before the `yield`, ended after it.
 
-Memory, processor time, a filling disk and a clock that is off enter through a textfile of node-exporter.
+Memory, processor time and a clock that is off enter through a textfile of node-exporter.
 """
 
 import os
@@ -20,7 +20,8 @@ from flows.server_record import server_pid
 from services.bento.registry import Registry
 from services.bento.store import LocalStore
 from tests.factories import write_csv
-from tests.stack.watching import HEALTHY, Stack
+from tests.stack.small_disk import SmallDisk
+from tests.stack.watching import HEALTHY, Every, Stack
 from tests.versions import IMAGE, image_model, write_version
 
 Begun = Iterator[None]
@@ -105,6 +106,33 @@ def node(**said: float) -> Callable[[Stack], Begun]:
         stack.node.said |= HEALTHY
 
     return cause
+
+
+def disk_full(stack: Stack) -> Begun:
+    """A file takes all but a fiftieth of the second host's disk."""
+    stack.disk.fill(0.02)
+    yield
+    stack.disk.empty()
+
+
+def disk_filling(stack: Stack) -> Begun:
+    """A file takes two thirds of it, and goes on."""
+    stack.disk.fill(0.35)
+    with Growing(stack.disk):
+        yield
+    stack.disk.empty()
+
+
+class Growing(Every):
+    """A file that takes 32 kB a second more."""
+
+    def __init__(self, disk: SmallDisk) -> None:
+        super().__init__(1.0)
+        self._disk = disk
+
+    def step(self) -> None:
+        """A second has passed."""
+        self._disk.grow(2**15)
 
 
 def deployment(stack: Stack, name: str, **more: Any) -> tuple[str, str]:

@@ -3,12 +3,18 @@
 import json
 import time
 
+from onnx import ModelProto
+
 from services.bento.ledger import Ledger
 from services.bento.store import LocalStore
 from tests.factories import wait_until
+from tests.serving import Load, picture
 from tests.stack.causes import Begun, add, stopped
 from tests.stack.watching import PROBATION_SECONDS, Stack
-from tests.versions import nan_when_bright
+from tests.versions import nan_when_bright, slow_when_bright
+
+CROWD = 60
+"""Senders; 24 inputs wait and 8 are in work before the service refuses."""
 
 
 def service_down(stack: Stack) -> Begun:
@@ -28,15 +34,20 @@ def champion_fails(stack: Stack) -> Begun:
 
 
 def service_fails(stack: Stack) -> Begun:
-    """It stands its probation on grey pictures, and then bright ones come."""
-    known = add(stack, "articles", "worse", nan_when_bright())
-    known.promote("worse", known.live()[0])
-    stack.until(lambda: stack.service.get("/model").json()["version"] == "worse", "the swap")
-    over = time.monotonic() + PROBATION_SECONDS + 2
-    wait_until(lambda: time.monotonic() > over, "the end of probation")
+    """Bright pictures come, on which the champion fails."""
+    proven(stack, "worse", nan_when_bright())
     stack.traffic.bright = 1
     yield
     stack.traffic.bright = 0
+
+
+def proven(stack: Stack, version: str, made: ModelProto) -> None:
+    """It becomes the champion, and stands its probation on grey pictures."""
+    known = add(stack, "articles", version, made)
+    known.promote(version, known.live()[0])
+    stack.until(lambda: stack.service.get("/model").json()["version"] == version, "the swap")
+    over = time.monotonic() + PROBATION_SECONDS + 2
+    wait_until(lambda: time.monotonic() > over, "the end of probation")
 
 
 def service_fails_now_and_then(stack: Stack) -> Begun:
@@ -44,6 +55,27 @@ def service_fails_now_and_then(stack: Stack) -> Begun:
     stack.traffic.bright = 16
     yield
     stack.traffic.bright = 0
+
+
+def service_slow(stack: Stack) -> Begun:
+    """Bright pictures come, on which the champion takes long."""
+    proven(stack, "slow", slow_when_bright())
+    stack.traffic.bright = 1
+    yield
+    stack.traffic.bright = 0
+
+
+def service_overrun(stack: Stack) -> Begun:
+    """More senders of such pictures than it answers, of whom each waits for as long as it is told."""
+    with Load(stack.service, CROWD, picture(250)):
+        yield
+
+
+def service_slow_now_and_then(stack: Stack) -> Begun:
+    """One time of ten the pictures are bright."""
+    stack.traffic.bright_steps = 10
+    yield
+    stack.traffic.bright_steps = 0
 
 
 def registry_unread(stack: Stack) -> Begun:

@@ -71,12 +71,20 @@ def models(day: Day) -> None:
 
 
 def service(day: Day) -> None:
-    """Away, slow, refusing; a registry that it cannot read, a log that it cannot write."""
+    """Away, slow and wrong in an hour, less so in the evening, refusing; a registry that it cannot read, a log that it cannot write."""
     put(day, 'up job="serve"', 0.0, lasts=300)
-    slowly = np.cumsum(np.where(day.between(14 * HOUR, HOUR), 6.0, 20.0) * STEP)
-    put(day, 'duration_seconds_bucket le="0.25"', slowly, 0)
-    for words in ('duration_seconds_bucket le="+Inf"', "duration_seconds_count"):
-        put(day, words, np.cumsum(np.full(day.second.shape, 20.0 * STEP)), 0)
+    hour, evening = day.between(14 * HOUR, HOUR), day.between(17 * HOUR, DAY)
+    late = np.where(hour, 0.7, np.where(evening, 0.08, 0.0))
+    failed = np.where(hour, 0.2, np.where(evening, 0.04, 0.0))
+    counters = {
+        'duration_seconds_bucket le="0.25"': 1 - late,
+        'duration_seconds_bucket le="+Inf"': 1 + 0 * late,
+        "duration_seconds_count": 1 + 0 * late,
+        'bentoml_service_request_total http_response_code="200"': 1 - failed,
+        'bentoml_service_request_total http_response_code="500"': failed,
+    }
+    for words, share in counters.items():
+        put(day, words, np.cumsum(20.0 * STEP * share), 0)
     put(day, 'serve_rejected_total reason="busy"', 2.0 * day.second, lasts=900)
     put(day, "serve_registry_read", START + 10.0 * HOUR, lasts=600)
     for outcome in ("failed", "rolled_back"):

@@ -14,9 +14,10 @@ from typing import Any
 import httpx
 import promql_parser
 import pytest
+import yaml
 
 from observability.metrics import METRICS
-from observability.prometheus.rules import FOLDER, SECONDS, alerts, groups
+from observability.prometheus.rules import SECONDS, alerts, groups
 from tests.factories import free_port
 from tests.stack.healthy import DAY, END, START, STEP, Day
 from tests.stack.programs import needs, running
@@ -76,12 +77,23 @@ def replayed(folder: Path, day: Day) -> Iterator[Replay]:
         stream.writelines(day.openmetrics())
     blocks = ["promtool", "tsdb", "create-blocks-from", f"--max-block-duration={2 * DAY}s"]
     loaded([*blocks, "openmetrics", str(samples), str(data)])
+    for rules in recordings():
+        (folder / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "day", "rules": rules}]}))
+        with prometheus(folder) as url:  # anew: it looks for blocks when it starts
+            when = [f"--start={START}", f"--end={END}", f"--eval-interval={STEP}s", f"--url={url}"]
+            loaded([*blocks, "rules", *when, f"--output-dir={data}", str(folder / "rules.yml")])
     with prometheus(folder) as url:
-        when = [f"--start={START}", f"--end={END}", f"--eval-interval={STEP}s", f"--url={url}"]
-        rules = [str(path) for path in sorted(FOLDER.glob("*.yml"))]
-        loaded([*blocks, "rules", *when, f"--output-dir={data}", *rules])
-    with prometheus(folder) as url:  # anew: it looks for blocks when it starts
         yield Replay(url)
+
+
+def recordings() -> Iterator[list[dict[str, Any]]]:
+    """The recording rules, first those that read no other: promtool asks each of what is there already."""
+    left = [rule for group in groups() for rule in group["rules"] if "record" in rule]
+    while left:
+        names = {rule["record"] for rule in left}
+        now = [rule for rule in left if not any(name in rule["expr"] for name in names)]
+        yield now
+        left = [rule for rule in left if rule not in now]
 
 
 def loaded(command: list[str]) -> None:
@@ -138,8 +150,4 @@ def test_a_day_on_which_everything_is_wrong_has_every_alert(tmp_path: Path) -> N
 
 def test_an_hour_of_errors_and_a_host_that_is_away_are_told(tmp_path: Path) -> None:
     with replayed(tmp_path, Day(errors=0.2, node_gone=135)) as made:
-        assert made.fired() == {
-            "ServiceErrorsFast": "page",
-            "ServiceErrorsSlow": "ticket",
-            "TargetGone": "ticket",
-        }
+        assert made.fired() == {"ServiceErrorsFast": "page", "TargetGone": "ticket"}

@@ -1,6 +1,7 @@
 """Every cause that can be made is told in Slack, with the right words and links, and so is its end."""
 
 import math
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -10,9 +11,12 @@ from observability.prometheus.files import JOBS
 from tests.stack.phases import NOT_MADE, PHASES, SEVERITY, play, whole_watch
 from tests.stack.programs import needs
 from tests.stack.watching import Stack
+from tests.versions import EVERYTHING
 
 pytestmark = [
     needs("prometheus", "prometheus-alertmanager", "prometheus-node-exporter", "statsd_exporter"),
+    needs("unshare", "mkfs.ext4"),
+    pytest.mark.skipif(os.geteuid() != 0 and not EVERYTHING, reason="to mount a small disk takes root"),
     pytest.mark.timeout(900),
 ]
 

@@ -21,6 +21,7 @@ from tests.factories import free_port, settings_of, wait_until
 from tests.serving import Service, picture
 from tests.slack import FakeSlack
 from tests.stack.programs import running
+from tests.stack.small_disk import SmallDisk
 
 PACE = 360.0
 """An hour becomes ten seconds; scrapes and evaluations are 5 s apart."""
@@ -71,11 +72,12 @@ class Traffic(Every):
 
     Attributes:
         bright: one picture of so many is bright; 0 for none.
+        bright_steps: of so many times four at once, all are bright; 0 for none.
     """
 
     def __init__(self, service: Service) -> None:
         super().__init__(0.1)
-        self.bright, self._sent, self._service = 0, 0, service
+        self.bright, self.bright_steps, self._sent, self._service = 0, 0, 0, service
 
     def step(self) -> None:
         """Four pictures at once."""
@@ -85,15 +87,16 @@ class Traffic(Every):
 
     def _send(self, number: int) -> None:
         bright = self.bright and number % self.bright == 0
+        bright = bright or (self.bright_steps and number // 4 % self.bright_steps == 0)
         with suppress(httpx.TransportError):
             self._service.predict(picture(250 if bright else 100))
 
 
-HEALTHY = {"avail": 80e9, "growth": 0.0, "memory": 6e9, "idle_rate": 1.0, "skew": 0.001}
+HEALTHY = {"memory": 6e9, "idle_rate": 1.0, "skew": 0.001}
 
 
 class Node(Every):
-    """What a host's node-exporter says, written each second: a healthy one, until `said` is changed.
+    """What a host's node-exporter says of its memory, time and clock each second, which `said` can change.
 
     Args:
         path: of the textfile.
@@ -107,11 +110,8 @@ class Node(Every):
     def step(self) -> None:
         """A second has passed."""
         self._idle += self.said["idle_rate"]
-        self.said["avail"] += self.said["growth"]
         new = self._path.with_suffix(".new")
         new.write_text(
-            f'node_filesystem_avail_bytes{{mountpoint="/data",fstype="ext4"}} {self.said["avail"]}\n'
-            'node_filesystem_size_bytes{mountpoint="/data",fstype="ext4"} 100e9\n'
             f"node_memory_MemAvailable_bytes {self.said['memory']}\nnode_memory_MemTotal_bytes 8e9\n"
             f"node_timex_offset_seconds {self.said['skew']}\n"
             f'node_cpu_seconds_total{{cpu="0",mode="idle"}} {self._idle}\n'
@@ -129,6 +129,7 @@ class Stack:
         self.settings: Settings = settings_of(folder / "home", contracts=self.contracts, **ports)
         self.textfiles = folder / "textfiles"
         self.node = Node(self.textfiles / "host.prom")
+        self.disk = SmallDisk(folder / "host")
         self.service = Service(self.settings.home)
         self.service.port, self.service.url = ports["serve_port"], f"http://127.0.0.1:{ports['serve_port']}"
         said = ports | {
@@ -170,7 +171,7 @@ class Stack:
 
     @contextmanager
     def second_node(self) -> Iterator[None]:
-        """A node-exporter that knows nothing but its textfile, as a further target of the user's own."""
+        """A node-exporter that knows its textfile and a small disk, as a further target of the user's own."""
         port = free_port()
         self.textfiles.mkdir(parents=True)
         own = self.settings.run / "watch" / "targets" / "node-second.yml"
@@ -184,11 +185,13 @@ class Stack:
             f"--web.listen-address=127.0.0.1:{port}",
         ]
         self.second = f"127.0.0.1:{port}"
+        command = self.disk.command(command)
         with (
             running(command, f"http://{self.second}/metrics", self.folder / "node.log") as process,
             self.node,
         ):
             self.second_process = process
+            self.disk.belongs_to(process.pid)
             yield
 
     @property

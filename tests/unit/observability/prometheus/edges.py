@@ -110,7 +110,13 @@ def burn(fast: str, slow: str, first: float, second: float, make: object) -> Ite
         # Both windows of a pair must be over: the long one is, the short one not quite; and turned round.
         (fast, [(first * 1.5, 65), (first * 0.95, 12)], "74m", False),
         (slow, [(second * 1.5, 400), (second * 0.95, 45)], "439m", False),
-        (slow, [(first * 1.5, 400), (first * 0.95, 20)], "419m", True),
+        # What goes on after the fast one is told half an hour after it: not sooner, not later.
+        *(
+            (slow, [(first * 1.5, 400), (first * 0.95, 60)], at, at > "438m")
+            for at in ("419m", "434m", "445m")
+        ),
+        # An outage that is over is the fast one's alone, though both windows of the slow one are over then.
+        *((slow, [(0, 360), (first * 3, 80), (0, 60)], f"{at}m", False) for at in range(450, 500, 5)),
         (slow, [(first * 0.93, 400), (first * 1.4, 10)], "406m", True),
     ]
     for alert, parts, at, fires in told:
