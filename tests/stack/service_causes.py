@@ -58,11 +58,10 @@ def service_fails_now_and_then(stack: Stack) -> Begun:
 
 
 def service_slow(stack: Stack) -> Begun:
-    """Bright pictures come, on which the champion takes long."""
+    """Bright pictures come, on which the champion takes long, and no more than can wait."""
     proven(stack, "slow", slow_when_bright())
-    stack.traffic.bright = 1
-    yield
-    stack.traffic.bright = 0
+    with Load(stack.service, CROWD // 3, picture(250)):
+        yield
 
 
 def service_overrun(stack: Stack) -> Begun:

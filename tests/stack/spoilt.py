@@ -71,7 +71,7 @@ def models(day: Day) -> None:
 
 
 def service(day: Day) -> None:
-    """Away, slow and wrong in an hour, less so in the evening, refusing; a registry that it cannot read, a log that it cannot write."""
+    """Away, slow and wrong (later less so), refusing; a registry it cannot read, a log it cannot write."""
     put(day, 'up job="serve"', 0.0, lasts=300)
     hour, evening = day.between(14 * HOUR, HOUR), day.between(17 * HOUR, DAY)
     late = np.where(hour, 0.7, np.where(evening, 0.08, 0.0))
