@@ -21,7 +21,7 @@ def render() -> str:
         default = field.default
         if isinstance(default, Path):
             default = default.relative_to(CHECKOUT)
-        if isinstance(default, dict):
+        if isinstance(default, dict | list):
             default = json.dumps(default)
         if default is None or isinstance(default, SecretStr):
             default = ""

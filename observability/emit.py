@@ -72,7 +72,7 @@ def bucket(metric: Metric, labels: dict[str, str]) -> str:
     return ".".join([metric.name, *(UNSAFE.sub("_", labels[label]) or "_" for label in metric.labels)])
 
 
-def count(metric: Metric, amount: int, **labels: str) -> None:
+def count(metric: Metric, amount: float, **labels: str) -> None:
     """Add to a counter; nothing is sent for 0."""
     name = bucket(metric, labels)
     if amount:

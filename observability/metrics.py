@@ -88,6 +88,21 @@ ETL_STEP_SECONDS = Metric(
     LONG,
 )
 
+RUNNER: Labels = {"program": ("etl", "score", "profile"), "runner": ("local", "emr_serverless", "emr")}
+
+SPARK_JOBS = Metric(
+    "watchkeeper_spark_jobs_total",
+    "counter",
+    "Spark jobs by how they ended.",
+    {**RUNNER, "outcome": ("success", "failed", "cancelled")},
+)
+SPARK_DOLLARS = Metric(
+    "watchkeeper_spark_cost_dollars_total",
+    "counter",
+    "US dollars that Spark jobs on AWS cost, by the prices of the settings.",
+    RUNNER,
+)
+
 MODEL: Labels = {"model": None}
 
 RETRAIN_RUNS = Metric(
@@ -402,6 +417,8 @@ METRICS = (
     ETL_FILES,
     ETL_WRITTEN,
     ETL_STEP_SECONDS,
+    SPARK_JOBS,
+    SPARK_DOLLARS,
     RETRAIN_RUNS,
     RETRAIN_STEP_SECONDS,
     RETRAIN_ARTICLES,

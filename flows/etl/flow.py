@@ -67,7 +67,8 @@ def etl(
         source = str(settings.landing / dataset)
     if source is not None:
         refuse_empty_source(contracts, source)
-    summary, engine = Summary(settings), engine_of(settings, runner)
+    engine = engine_of(settings, runner)
+    summary = Summary(settings, engine.costs)
     for contract in contracts:
         with summary.table(contract.identifier) as record:
             record(etl_table(settings, contract, source, again, engine))

@@ -13,8 +13,10 @@ from rich.table import Table
 from flows.config import Settings
 from flows.console import mebibytes, out
 from flows.etl.contract import Contract
+from flows.etl.engine import total
 from flows.etl.plan import Plan
 from flows.etl.quality import Verdict, by_count
+from flows.etl.runners.base import Cost
 from flows.etl.steps import TableResult
 from observability import emit
 from observability.metrics import ETL_FILES, ETL_ROWS, ETL_RUNS, ETL_WRITTEN
@@ -23,8 +25,8 @@ from observability.metrics import ETL_FILES, ETL_ROWS, ETL_RUNS, ETL_WRITTEN
 class Summary:
     """The results of one flow run, written to `summary.json` of the home when it ends, however it ends."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.path = settings.home / "summary.json"
+    def __init__(self, settings: Settings, costs: list[Cost]) -> None:
+        self.path, self.costs = settings.home / "summary.json", costs
         self.tables: dict[str, TableResult] = {}
         self._started = time.perf_counter()
 
@@ -50,11 +52,12 @@ class Summary:
         emit_metrics(identifier, result)
 
     def figures(self) -> dict[str, str]:
-        """For the message of a success: what became of each table."""
-        return {
+        """For the message of a success: what became of each table, and what that cost."""
+        tables = {
             name: f"{r.outcome}, {r.rows_committed:,} of {r.rows_in:,} rows, {r.rows_quarantined:,} bad"
             for name, r in self.tables.items()
         }
+        return tables | total(self.costs)
 
     @property
     def seconds(self) -> float:

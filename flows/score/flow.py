@@ -56,8 +56,8 @@ def score(
     """
     settings = load_settings()
     model = model_meant(open_store(settings.registry), model)
-    contract, summary = contract_of(model), ScoreSummary(settings, model)
-    engine = engine_of(settings, runner)
+    contract, engine = contract_of(model), engine_of(settings, runner)
+    summary = ScoreSummary(settings, model, engine.costs)
     with summary.table(contract.identifier) as record:
         champion = scoring_step("champion", model, lambda _: find_champion(settings, model))
         scoring = Scoring(settings, contract, champion, open_source(source), replay)

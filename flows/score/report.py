@@ -7,6 +7,7 @@ from flows.config import Settings
 from flows.console import out
 from flows.etl.quality import Verdict, by_count
 from flows.etl.report import Summary, quarantine_command
+from flows.etl.runners.base import Cost
 from flows.etl.steps import TableResult
 from flows.score.steps import ScoreResult
 from observability import emit
@@ -16,8 +17,8 @@ from observability.metrics import SCORE_IMAGES, SCORE_RUNS
 class ScoreSummary(Summary):
     """One model's scoring."""
 
-    def __init__(self, settings: Settings, model: str) -> None:
-        super().__init__(settings)
+    def __init__(self, settings: Settings, model: str, costs: list[Cost]) -> None:
+        super().__init__(settings, costs)
         self.model = model
 
     def emit(self, identifier: str, result: TableResult) -> None:

@@ -106,11 +106,13 @@ class Cost:
         hours: by resource: `vcpu`, `memory_gb`, `storage_gb`, or a type of instance.
         dollars: by the prices' table; None where it does not know a resource.
         prices: which prices: region and date.
+        bound: the job runs still, and this is the most that it may have cost until now.
     """
 
     hours: Mapping[str, float] = field(default_factory=dict)
     dollars: float | None = None
     prices: str = ""
+    bound: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,7 @@ class Runner(Protocol):
         tells_log: whether `follow` passes the driver's log on; where not, it is fetched after a failure.
         outlives: whether a job goes on without the process that submitted it.
         full_disk: what to do where Spark's disks are full.
+        limit_seconds: for which a job may run, where the service itself sets no limit.
     """
 
     name: str
@@ -138,6 +141,7 @@ class Runner(Protocol):
     tells_log: bool
     outlives: bool
     full_disk: str
+    limit_seconds: float | None
 
     def submit(self, job: SparkJob, attempt: int) -> Handle:
         """Start the job; the same attempt of the same token again is the same job, whatever was lost."""

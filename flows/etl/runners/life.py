@@ -6,7 +6,7 @@ job that already runs; whatever ends the wait, ends the job.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -72,6 +72,7 @@ class Engine:
         run_id: the flow run's id.
         records: see `run_job`; without effect where no job outlives its parent.
         watch: see `run_job`.
+        costs: what the jobs have cost so far.
     """
 
     runner: Runner
@@ -79,12 +80,14 @@ class Engine:
     run_id: str = "none"
     records: Records | None = None
     watch: Watch | None = None
+    costs: list[Cost] = field(default_factory=list)
 
     def run(self, program: str, path: Path, name: str, on_progress: OnProgress, on_log: OnLog) -> None:
         """Run a program on the job that lies at `path`; see `run_job`."""
         job = SparkJob(program, path, name, self.flow, self.run_id)
         records = self.records if self.runner.outlives else None
-        run_job(self.runner, job, on_progress, on_log, records=records, watch=self.watch)
+        cost = run_job(self.runner, job, on_progress, on_log, records=records, watch=self.watch)
+        self.costs += [cost] if cost else []
 
 
 def run_job(
@@ -95,8 +98,8 @@ def run_job(
     *,
     records: Records | None = None,
     watch: Watch | None = None,
-) -> None:
-    """Run a job to its end; its summary and its files are there then.
+) -> Cost | None:
+    """Run a job to its end; its summary and its files are there then. Returns what it cost.
 
     Args:
         runner: where.
@@ -112,16 +115,21 @@ def run_job(
     """
     life = Life(runner, job, on_log, records, watch or Unwatched())
     try:
-        state = life.begin()
+        state, began = life.begin(), time.monotonic()
         for pause in pauses(runner.pace):
             if state.ended:
                 break
             runner.follow(life.held, pause, on_progress, on_log)
             state = life.look()
+            if runner.limit_seconds and time.monotonic() - began > runner.limit_seconds:
+                raise SparkJobError(
+                    f"the Spark job ran longer than {runner.limit_seconds / 60:.0f} minutes; "
+                    "see WATCHKEEPER_EMR_TIMEOUT_MINUTES"
+                )
     except BaseException:
         life.cancel()
         raise
-    life.close(state)
+    return life.close(state)
 
 
 def pauses(pace: Pace) -> Iterator[float]:
@@ -162,7 +170,7 @@ class Life:
         self._watch.before(self._job)
         self._keep(attempt, "pending")
         self._asked = True
-        self._handle = self._runner.submit(self._job, attempt)
+        self._handle = patiently(lambda: self._runner.submit(self._job, attempt))
         self._keep(attempt, "pending")
         return self._told(self.describe(self.held), adopted=False)
 
@@ -193,8 +201,14 @@ class Life:
         return state
 
     def describe(self, handle: Handle) -> JobState:
-        """A job's state, asked for again where the service does not answer."""
-        return patiently(lambda: self._runner.describe(handle))
+        """A job's state, asked for again where the service does not answer, or says that it ended badly.
+
+        A service that gathers its answer from several machines may take such a word back.
+        """
+        state = patiently(lambda: self._runner.describe(handle))
+        if state.phase in ("failed", "cancelled") and self._runner.outlives:
+            return patiently(lambda: self._runner.describe(handle))
+        return state
 
     def look(self) -> JobState:
         """What the job does now, for whoever watches too."""
@@ -202,16 +216,17 @@ class Life:
         self._watch.looked(self._job, self.held, state, lambda: self._runner.cost(self.held))
         return state
 
-    def close(self, state: JobState) -> None:
-        """What follows its end.
+    def close(self, state: JobState) -> Cost | None:
+        """What follows its end; returns what it cost.
 
         Raises:
             SparkJobError: it was no success.
         """
         self._keep(self.held.attempt, state.phase)
-        self._watch.ended(self._job, self.held, state, self._cost())
+        cost = self._cost()
+        self._watch.ended(self._job, self.held, state, cost)
         if state.phase == "success" and self._job.summary.exists():
-            return
+            return cost
         log = self._runner.logs(self.held)
         if not self._runner.tells_log:
             for line in log:
@@ -236,6 +251,8 @@ class Life:
                 if handle:
                     self._runner.cancel(handle)
                     self._keep(handle.attempt, "cancelled", handle)
+                    cost = self._runner.cost(handle)
+                    self._watch.ended(self._job, handle, JobState("cancelled"), cost)
                 return
             except SparkJobError as error:
                 self._on_log(f"could not end the job, `task orphans -- --end` does: {error}")

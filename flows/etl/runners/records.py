@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flows.etl.runners.base import Handle, SparkJob
+from flows.etl.runners.files import listed, write_whole
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,10 @@ class Records:
 
     def write(self, key: str, record: Record) -> None:
         """Keep a record in the place of the one before, at once."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(asdict(record), indent=1)
-        temporary = self.folder / f".{key}.tmp"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(self.folder / f"{key}.json")
+        write_whole(self.folder / f"{key}.json", json.dumps(asdict(record), indent=1))
 
     def all(self) -> Iterator[Record]:
         """Every record that is whole."""
-        for path in sorted(self.folder.glob("*.json")):
+        for path in listed(self.folder):
             if record := self.read(path.stem):
                 yield record

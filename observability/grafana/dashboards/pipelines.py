@@ -131,6 +131,28 @@ def steps() -> list[Panel]:
             {f"{TABLE} {{{{step}}}}": mean("watchkeeper_etl_step_seconds", "dataset", "table", "step")},
             span=8,
         ),
+        bars(
+            "Spark jobs by how they ended",
+            BEGAN,
+            "none",
+            {
+                "{{program}} on {{runner}} {{outcome}}": or_zero(
+                    "sum by (program, runner, outcome) (watchkeeper_spark_jobs_total)"
+                )
+            },
+            span=12,
+        ),
+        bars(
+            "Cost of Spark jobs on AWS",
+            f"By the prices of the settings. {BEGAN}",
+            "currencyUSD",
+            {
+                "{{program}} on {{runner}}": or_zero(
+                    "sum by (program, runner) (watchkeeper_spark_cost_dollars_total)"
+                )
+            },
+            span=12,
+        ),
     ]
 
 

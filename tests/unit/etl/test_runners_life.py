@@ -45,6 +45,7 @@ class Service:
 
 class FakeRunner:
     name, pace, tells_log, outlives, full_disk = "fake", Pace(0, 0), False, True, "full"
+    limit_seconds: float | None = None
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -355,6 +356,22 @@ def test_who_watches_is_told_and_may_end_the_job(job: SparkJob, records: Records
     with pytest.raises(SparkJobError, match="it costs too much"):
         run(service, job, Records(records.folder / "other"), watch=Stopping())
     assert service.living() == [job.attempt(1)]  # cancelling
+    assert service.cancelled == [job.attempt(1)]
+
+
+def test_a_bad_end_that_the_service_takes_back_is_none(job: SparkJob, records: Records) -> None:
+    service = Service("running", "failed", "running", "cancelled", "running", "success", summary=job.summary)
+    run(service, job, records)
+    assert not service.cancelled
+
+
+def test_a_job_that_runs_too_long_is_ended(job: SparkJob, records: Records) -> None:
+    class Limited(FakeRunner):
+        limit_seconds: float | None = 1e-9
+
+    service = Service("running")
+    with pytest.raises(SparkJobError, match="WATCHKEEPER_EMR_TIMEOUT_MINUTES"):
+        run_job(Limited(service), job, lambda _done, _known: None, lambda _line: None, records=records)
     assert service.cancelled == [job.attempt(1)]
 
 

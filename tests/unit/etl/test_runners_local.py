@@ -17,8 +17,9 @@ from flows.config import CHECKOUT, Settings
 from flows.etl.runners.base import SparkJobError
 from flows.etl.runners.cause import cause_of
 from flows.etl.runners.life import Engine
-from flows.etl.runners.local import FULL_DISK, PORTABLE_CONF, SUPERVISOR, LocalRunner
+from flows.etl.runners.local import FULL_DISK, SUPERVISOR, LocalRunner
 from flows.etl.runners.programs import PROGRAMS, Program
+from flows.etl.runners.spark_conf import PORTABLE_CONF
 from tests.factories import settings_of
 
 PATIENCE_SECONDS = 30

@@ -43,7 +43,7 @@ def test_a_run_that_fails_is_counted_as_such(settings: Settings, monkeypatch: py
     monkeypatch.setattr(
         "observability.emit.count", lambda metric, n, **labels: sent.append((metric, n, labels))
     )
-    summary = ScoreSummary(settings, "articles")
+    summary = ScoreSummary(settings, "articles", [])
 
     def fail() -> None:
         with summary.table("scores.articles"):

@@ -1,0 +1,184 @@
+"""AWS for the runners: clients, tags, and what its refusals mean: the setting or the permission to mend."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    NoRegionError,
+    ParamValidationError,
+    ProfileNotFound,
+    TokenRetrievalError,
+)
+
+from flows.etl.runners.base import SparkJob, SparkJobError, UnansweredError
+from flows.etl.runners.config import RunnerSettings
+
+PROJECT = "watchkeeper"
+SECONDS = {"connect_timeout": 10, "read_timeout": 60}
+BUSY = {
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "TooManyRequestsException",
+    "RequestLimitExceeded",
+    "InternalServerException",
+    "InternalServerError",
+    "InternalFailure",
+    "ServiceUnavailable",
+    "ServiceUnavailableException",
+    "SlowDown",
+}
+EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
+UNKNOWN_CALLER = {
+    "UnrecognizedClientException",
+    "InvalidClientTokenId",
+    "InvalidAccessKeyId",
+    "InvalidSignatureException",
+    "SignatureDoesNotMatch",
+    "IncompleteSignature",
+    "MissingAuthenticationToken",
+}
+DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
+QUOTA = {"ServiceQuotaExceededException", "LimitExceededException", "QuotaExceeded"}
+ABSENT = {"ResourceNotFoundException", "NoSuchKey", "404"}
+REFRESH = "refresh them and run again: a job that runs is found again"
+
+
+class GoneError(SparkJobError):
+    """The service does not know what it was asked about."""
+
+
+class Aws:
+    """The clients of one region."""
+
+    def __init__(self, settings: RunnerSettings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def session(self) -> Any:  # noqa: ANN401  # boto3 has no types
+        """As AWS's own variables and profiles say; boto3 itself does not know AWS_REGION."""
+        with told("reading AWS's settings"):
+            return boto3.Session(region_name=self.settings.aws_region or os.environ.get("AWS_REGION"))
+
+    def client(self, service: str, *, once: bool = False) -> Any:  # noqa: ANN401
+        """A client; with `once` a call is sent a single time: another try could do it twice."""
+        retries = {"mode": "standard", "total_max_attempts": 1 if once else 5}
+        with told(f"connecting to {service}"):
+            return self.session.client(service, config=Config(retries=retries, **SECONDS))
+
+    @cached_property
+    def s3(self) -> Any:  # noqa: ANN401
+        """Of S3."""
+        return self.client("s3")
+
+    def tags(self, job: SparkJob) -> dict[str, str]:
+        """What is on everything that is created for a job."""
+        return {**self.own_tags, "flow": job.flow, "run": job.run}
+
+    @property
+    def own_tags(self) -> dict[str, str]:
+        """What is on everything that is created."""
+        return {"project": PROJECT, "owner": self.settings.owner}
+
+    def store(self) -> str:
+        """`s3://bucket/prefix` for programs and logs.
+
+        Raises:
+            SparkJobError: none is set.
+        """
+        if self.settings.emr_store is None:
+            raise SparkJobError("EMR needs a bucket for programs and logs; set WATCHKEEPER_EMR_STORE")
+        return self.settings.emr_store
+
+
+def bucket_and_key(location: str) -> tuple[str, str]:
+    """The parts of `s3://bucket/key`."""
+    bucket, _, key = location.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
+@contextmanager
+def told(doing: str, **meant: str) -> Iterator[None]:
+    """Turn AWS's refusals into ours.
+
+    Args:
+        doing: what is refused, as in "starting the job".
+        meant: by a word that AWS's text on a bad value has, the setting that says the value.
+
+    Raises:
+        UnansweredError: it may be answered later.
+        GoneError: what was asked about does not exist.
+        SparkJobError: anything else.
+    """
+    try:
+        yield
+    except ClientError as error:
+        raise refused(error, doing, meant) from None
+    except NoCredentialsError:
+        raise SparkJobError(
+            f"{doing}: no AWS credentials; set AWS_PROFILE, or give the worker a role"
+        ) from None
+    except NoRegionError:
+        raise SparkJobError(f"{doing}: no region; set WATCHKEEPER_AWS_REGION") from None
+    except ProfileNotFound as error:
+        raise SparkJobError(f"{doing}: {error}; see AWS_PROFILE") from None
+    except TokenRetrievalError:
+        raise SparkJobError(f"{doing}: the AWS credentials have expired; {REFRESH}") from None
+    except ParamValidationError as error:
+        raise SparkJobError(f"{doing}: {error}") from None
+    except EndpointConnectionError as error:
+        raise UnansweredError(
+            f"{doing}: {error}; check the network, and that WATCHKEEPER_AWS_REGION is a region that has it"
+        ) from None
+    except BotoCoreError as error:
+        raise UnansweredError(f"{doing}: {error}") from None
+
+
+def refused(error: ClientError, doing: str, meant: dict[str, str]) -> SparkJobError:
+    """What a refusal means."""
+    code, text = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if code in EXPIRED:
+        return SparkJobError(f"{doing}: the AWS credentials have expired; {REFRESH}")
+    if code in UNKNOWN_CALLER:
+        return SparkJobError(
+            f"{doing}: AWS does not know these credentials; see AWS_PROFILE, or the worker's role"
+        )
+    if code in DENIED:
+        return SparkJobError(f"{doing}: not allowed; {permission(text, error.operation_name)}")
+    if code in QUOTA or "quota" in text.lower() or "limit exceeded" in text.lower():
+        return SparkJobError(
+            f"{doing}: a quota of the AWS account is reached ({text}); wait for other jobs, "
+            "or have it raised in Service Quotas"
+        )
+    if code == "NoSuchBucket":
+        return SparkJobError(f"{doing}: the bucket does not exist; see WATCHKEEPER_EMR_STORE")
+    if code in ABSENT or (code == "InvalidRequestException" and "is not valid" in text):
+        return GoneError(f"{doing}: {text}{setting_meant(text, meant)}")
+    if code in BUSY or status >= 500:
+        return UnansweredError(f"{doing}: AWS is busy ({code or status})")
+    return SparkJobError(f"{doing}: {text or code}{setting_meant(text, meant)}")
+
+
+def permission(text: str, operation: str) -> str:
+    """The permission that is missing, where AWS names it, and whose."""
+    named = re.search(r"perform:? ([\w-]+:\w+)(?: on resource:? (\S+))?", text)
+    if named:
+        return f"the caller needs the permission {named[1]}" + (f" on {named[2]}" if named[2] else "")
+    return f"the caller needs the permission for {operation}" + (f" ({text})" if text else "")
+
+
+def setting_meant(text: str, meant: dict[str, str]) -> str:
+    """The setting that a text on a bad value is about."""
+    found = [setting for word, setting in meant.items() if word in text.lower()]
+    return f"; see WATCHKEEPER_{found[0].upper()}" if found else ""

@@ -1,0 +1,71 @@
+"""The ends of logs that EMR leaves on S3, gzipped, some seconds after a job has ended."""
+
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from flows.etl.runners.aws import ABSENT, Aws, bucket_and_key, told
+
+LINES = 400
+"""Of the driver's log that are kept."""
+EXECUTORS, EXECUTOR_LINES = 3, 40
+"""Executors whose log's end is shown, the newest, and how much of each."""
+LATE_SECONDS = 45.0
+"""For which a log is waited for: EMR uploads the last of it after the job's end."""
+
+
+def tail(aws: Aws, location: str, lines: int = LINES) -> list[str] | None:
+    """The last lines of a gzipped file; None where there is none."""
+    bucket, key = bucket_and_key(location)
+    with told(f"reading {location}"):
+        try:
+            body = aws.s3.get_object(Bucket=bucket, Key=key)["Body"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ABSENT:
+                return None
+            raise
+        return list(deque(lines_of(body), lines))
+
+
+def lines_of(body: Any) -> Iterator[str]:  # noqa: ANN401  # boto3's stream
+    """The lines of a gzipped stream, which may be of several parts and end anywhere, in bounded memory."""
+    unzip, rest = zlib.decompressobj(wbits=31), b""
+    for chunk in body.iter_chunks():
+        while chunk:
+            data = unzip.decompress(chunk)
+            chunk = unzip.unused_data
+            if unzip.eof:
+                unzip = zlib.decompressobj(wbits=31)
+            *whole, rest = (rest + data).split(b"\n")
+            yield from (line.decode(errors="replace").rstrip() for line in whole)
+    if rest:
+        yield rest.decode(errors="replace").rstrip()
+
+
+def once_there(ask: Callable[[], list[str] | None]) -> list[str]:
+    """A log, waited for; empty where none comes."""
+    until = time.monotonic() + LATE_SECONDS
+    while (found := ask()) is None:
+        if time.monotonic() > until:
+            return []
+        time.sleep(3)
+    return found
+
+
+def executors(aws: Aws, folder: str) -> list[str]:
+    """The ends of the newest executors' logs below a folder, each under its file's name."""
+    bucket, prefix = bucket_and_key(folder)
+    with told(f"listing {folder}"):
+        pages = aws.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        found = [item for page in pages for item in page.get("Contents", [])]
+    logs = [item for item in found if item["Key"].endswith("/stderr.gz")]
+    newest = sorted(logs, key=lambda item: item["LastModified"])[-EXECUTORS:]
+    said: list[str] = []
+    for item in newest:
+        said.append(f"--- {item['Key']}")
+        said += tail(aws, f"s3://{bucket}/{item['Key']}", EXECUTOR_LINES) or []
+    return said
