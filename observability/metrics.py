@@ -103,6 +103,13 @@ SPARK_DOLLARS = Metric(
     RUNNER,
 )
 
+ORPHAN_RUNS = Metric(
+    "watchkeeper_orphan_runs",
+    "gauge",
+    "Spark jobs and clusters on AWS without a living flow run, after the last look of the flow `orphans`.",
+    {},
+)
+
 MODEL: Labels = {"model": None}
 
 RETRAIN_RUNS = Metric(
@@ -419,6 +426,7 @@ METRICS = (
     ETL_STEP_SECONDS,
     SPARK_JOBS,
     SPARK_DOLLARS,
+    ORPHAN_RUNS,
     RETRAIN_RUNS,
     RETRAIN_STEP_SECONDS,
     RETRAIN_ARTICLES,

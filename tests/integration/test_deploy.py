@@ -38,6 +38,7 @@ def test_every_flow_has_its_deployments(checkout: Checkout) -> None:
         "retrain-garments": "garments",
         "retrain-hm": "hm",
         "maintain": None,
+        "orphans": None,
         "score-garments": None,
         "retrain-garments-on-event": "garments",
         "drift-garments": None,

@@ -1,7 +1,7 @@
 """The interface between flows and whatever runs their Spark jobs; `life.run_job` takes a job through it."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -173,4 +173,8 @@ class Runner(Protocol):
 
     def links(self, handle: Handle) -> dict[str, str]:
         """Pages about the job, by what they show."""
+        ...
+
+    def living(self) -> Iterator[tuple[Handle, dict[str, str]]]:
+        """Every job of ours, whoever asked for it, that has not ended, and its tags."""
         ...

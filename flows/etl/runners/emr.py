@@ -139,6 +139,8 @@ class EmrRunner:
             "ActionOnFailure": "CONTINUE" if self.settings.emr_cluster else "TERMINATE_CLUSTER",
             "HadoopJarStep": {
                 "Jar": "command-runner.jar",
+                # A step has no tags; these come back with it, and mean nothing to command-runner.
+                "Properties": [{"Key": key, "Value": value} for key, value in self.aws.tags(job).items()],
                 "Args": [*submit, *files, programs.entry_points[job.program], str(job.path)],
             },
         }
@@ -255,7 +257,13 @@ class EmrRunner:
         return {"cluster": page, "logs": f"{self._log_uri(handle)}{handle.where}/steps/{handle.id}/"}
 
     def living(self) -> Iterator[tuple[Handle, dict[str, str]]]:
-        """Every cluster of a job's own that has not ended, and its tags; every step of the shared one."""
+        """See `Runner.living`: clusters of jobs' own, and the steps of a shared one."""
+        if self.settings.emr_cluster:
+            cluster = running_cluster(self.aws, self.client)
+            for step in self._steps(cluster, LIVING):
+                held = step["Config"].get("Properties", {})
+                if held.get("project") == PROJECT:
+                    yield Handle(self.name, step["Id"], attempt_of(step["Name"]), cluster), held
         for each in clusters(self.client, ALIVE):
             handle = Handle(self.name, "", where=each["Id"], owned=True)
             held = {tag["Key"]: tag["Value"] for tag in self._cluster(handle).get("Tags", [])}

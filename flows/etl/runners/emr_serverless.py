@@ -244,7 +244,7 @@ class EmrServerlessRunner:
         return found
 
     def living(self) -> Iterator[tuple[Handle, dict[str, str]]]:
-        """Every job with our tags that has not ended, and its tags."""
+        """See `Runner.living`."""
         application = find_application(self.aws, self.client)
         for run in self._runs(application, states=LIVING) if application else ():
             handle = Handle(self.name, run["id"], where=application or "")

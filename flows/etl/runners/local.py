@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import IO
@@ -91,6 +91,10 @@ class LocalRunner:
     def links(self, handle: Handle) -> dict[str, str]:
         """None."""
         return {}
+
+    def living(self) -> Iterator[tuple[Handle, dict[str, str]]]:
+        """None: what runs here has a parent that waits for it."""
+        return iter(())
 
     def environment(self, folder: Path, packages: Path | None = None) -> dict[str, str]:
         """The process's environment: our JRE and Spark, none that the user may have set."""

@@ -140,7 +140,14 @@ def steps() -> list[Panel]:
                     "sum by (program, runner, outcome) (watchkeeper_spark_jobs_total)"
                 )
             },
-            span=12,
+            span=8,
+        ),
+        bars(
+            "Orphans on AWS",
+            "Spark jobs and clusters without a living flow run, at the last look of the flow orphans.",
+            "none",
+            {"orphans": or_zero("max(watchkeeper_orphan_runs)")},
+            span=8,
         ),
         bars(
             "Cost of Spark jobs on AWS",
@@ -151,7 +158,7 @@ def steps() -> list[Panel]:
                     "sum by (program, runner) (watchkeeper_spark_cost_dollars_total)"
                 )
             },
-            span=12,
+            span=8,
         ),
     ]
 

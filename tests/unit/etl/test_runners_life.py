@@ -1,7 +1,7 @@
 """A job's life: never twice, never left behind, whatever ends the wait for it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,9 @@ class FakeRunner:
 
     def links(self, handle: Handle) -> dict[str, str]:
         return {"Spark UI": "https://ui"}
+
+    def living(self) -> Iterator[tuple[Handle, dict[str, str]]]:
+        return iter((Handle(self.name, name), {"run": "run-1"}) for name in self.service.living())
 
 
 @pytest.fixture
