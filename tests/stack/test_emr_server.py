@@ -57,7 +57,7 @@ class Shop:
     """A client of each service, and the bucket."""
 
     def __init__(self, server: EmrServer) -> None:
-        self.server, self.s3 = server, server.s3.client()
+        self.server, self.s3 = server, server.s3.client
         self.serverless, self.emr = self.client("emr-serverless"), self.client("emr")
 
     def client(self, service: str, **more: Any) -> Any:
@@ -119,7 +119,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmrServer]:
     with minio(folder) as url:
         place = S3Place(url, ACCOUNT["AWS_ACCESS_KEY_ID"], ACCOUNT["AWS_SECRET_ACCESS_KEY"], REGION)
         where = {"LocationConstraint": REGION}
-        place.client().create_bucket(Bucket=BUCKET, CreateBucketConfiguration=where)
+        place.client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration=where)
         with emr_server(folder / "server", place, speed=120) as server:
             yield server
 

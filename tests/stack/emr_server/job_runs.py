@@ -13,7 +13,7 @@ from tests.stack.emr_server.clock import Clock
 from tests.stack.emr_server.faults import JobFaults
 from tests.stack.emr_server.ledger import Entry
 from tests.stack.emr_server.logs import Logs, last_words
-from tests.stack.emr_server.process import JobProcess
+from tests.stack.emr_server.process import JobProcess, lose_node
 from tests.stack.emr_server.spark import SparkHost, reason_of
 from tests.stack.emr_server.submission import Submission
 from tests.stack.emr_server.usage import billed
@@ -120,6 +120,8 @@ class JobRun:
         except ClientError as error:
             return "FAILED", f"Job failed: an archive cannot be fetched: {reason_of(error)}"
         self.entry.processes.append(process)
+        if self.attempt <= self.faults.nodes_lost:
+            lose_node(process)
         self.started_at = self.started_at or datetime.now(UTC)
         if not self.cancelled.is_set():
             self._become("RUNNING")
@@ -152,8 +154,6 @@ class JobRun:
                 return "CANCELLED", "Job run was cancelled."
             if minutes and self.clock.now() - started > minutes * 60:
                 return "CANCELLED", f"Job run exceeded its execution timeout of {minutes} minutes."
-            if self.attempt <= self.faults.nodes_lost and process.stderr.stat().st_size:
-                process.kill()
             if self.clock.now() - logged > LOG_SECONDS:
                 logged = self.clock.now()
                 self._upload(process)

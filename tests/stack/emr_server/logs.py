@@ -25,7 +25,7 @@ class Logs:
             return
         whole = "/".join(part for part in (prefix.strip("/"), key) if part)
         try:
-            self.s3.client().put_object(Bucket=bucket, Key=whole, Body=gzip.compress(content))
+            self.s3.client.put_object(Bucket=bucket, Key=whole, Body=gzip.compress(content))
         except (ClientError, BotoCoreError):
             pass
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ class S3Place:
     secret_key: str
     region: str = "eu-central-1"
 
+    @cached_property
     def client(self) -> Any:
         """A client of it, whatever the environment says."""
         session = boto3.session.Session(self.access_key, self.secret_key, region_name=self.region)
@@ -135,7 +137,7 @@ class SparkHost:
         """Put an archive's files where the job finds them: in a folder of its working directory."""
         bucket, _, key = uri.partition("://")[2].partition("/")
         local = home / "tmp" / key.rpartition("/")[2]
-        self.s3.client().download_file(bucket, key, str(local))
+        self.s3.client.download_file(bucket, key, str(local))
         if local.suffix == ".zip":
             shutil.unpack_archive(local, home / target)
         else:

@@ -12,7 +12,7 @@ from tests.stack.emr_server.errors import ApiError
 from tests.stack.emr_server.faults import JobFaults
 from tests.stack.emr_server.ledger import Entry
 from tests.stack.emr_server.logs import Logs, last_words
-from tests.stack.emr_server.process import JobProcess
+from tests.stack.emr_server.process import JobProcess, lose_node
 from tests.stack.emr_server.spark import SparkHost, reason_of
 from tests.stack.emr_server.submission import Submission
 
@@ -68,6 +68,8 @@ class Step:
         except ClientError as error:
             return "FAILED", f"an archive cannot be fetched: {reason_of(error)}"
         self.entry.processes.append(process)
+        if self.faults.nodes_lost:
+            lose_node(process)
         try:
             return self._follow(process)
         finally:
@@ -79,8 +81,6 @@ class Step:
         while process.code is None:
             if self.clock.wait(0.5, self.cancelled):
                 return "CANCELLED", ""
-            if self.faults.nodes_lost and process.stderr.stat().st_size:
-                process.kill()
             if self.clock.now() - logged > LOG_SECONDS:
                 logged = self.clock.now()
                 self._upload(process)
