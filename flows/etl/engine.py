@@ -73,14 +73,18 @@ class Telling:
         if any(budgets) and not state.ended and time.monotonic() >= self._next_cost:
             self._next_cost = time.monotonic() + COST_SECONDS
             known = cost()
-            self._mind_budgets(job, known.dollars or 0.0 if known else 0.0)
+            if known and known.dollars is None:
+                self._warn_or_stop(f"no budget can be kept: the cost of {job.name} is {in_words(known)}")
+            else:
+                self._mind_budgets(job, known.dollars or 0.0 if known else 0.0)
 
     def _mind_budgets(self, job: SparkJob, dollars: float) -> None:
         """Warn once, or stop, where a budget is spent by what has ended and `dollars` of what runs."""
         run, day = self._spending.sums(job.run)
-        why = spent(self._settings, run + dollars, day + dollars)
-        if why is None:
-            return
+        if why := spent(self._settings, run + dollars, day + dollars):
+            self._warn_or_stop(why)
+
+    def _warn_or_stop(self, why: str) -> None:
         if self._settings.budget_action == "stop":
             raise BudgetError(f"{why}; WATCHKEEPER_BUDGET_ACTION is stop")
         if (budget := why.rpartition(" that ")[2]) not in self._warned:

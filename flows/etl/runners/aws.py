@@ -96,9 +96,11 @@ class Aws:
         Raises:
             SparkJobError: none is set.
         """
-        if self.settings.emr_store is None:
+        # Whose settings have a store, as the flows' may, needs to say it once only.
+        said: str | None = self.settings.emr_store or getattr(self.settings, "store", None)
+        if said is None:
             raise SparkJobError("EMR needs a bucket for programs and logs; set WATCHKEEPER_EMR_STORE")
-        return self.settings.emr_store
+        return said.rstrip("/")
 
 
 def bucket_and_key(location: str) -> tuple[str, str]:

@@ -28,7 +28,7 @@ from flows.etl.runners.base import (
 from flows.etl.runners.config import RunnerSettings
 from flows.etl.runners.emr_cluster import ALIVE, MEANT, clusters, running_cluster, transient
 from flows.etl.runners.prices import cost_of, load_prices
-from flows.etl.runners.s3_logs import executors, once_there, tail
+from flows.etl.runners.s3_logs import driver, executors
 from flows.etl.runners.spark_conf import PORTABLE_CONF, arguments, attempt_of, named, sizes
 
 PHASES: dict[str, Phase] = {
@@ -214,9 +214,9 @@ class EmrRunner:
     def logs(self, handle: Handle) -> list[str]:
         """See `Runner.logs`."""
         folder = f"{self._log_uri(handle)}{handle.where}"
-        driver = once_there(lambda: tail(self.aws, f"{folder}/steps/{handle.id}/stderr.gz"))
-        ids = [found[0] for line in driver if (found := re.search(r"application_\d+_\d+", line))]
-        return (executors(self.aws, f"{folder}/containers/{ids[-1]}/") if ids else []) + driver
+        said = driver(self.aws, f"{folder}/steps/{handle.id}")
+        ids = [found[0] for line in said if (found := re.search(r"application_\d+_\d+", line))]
+        return (executors(self.aws, f"{folder}/containers/{ids[-1]}/") if ids else []) + said
 
     def _log_uri(self, handle: Handle) -> str:
         """Where the cluster leaves its logs; `s3n` is how EMR itself writes it."""

@@ -24,7 +24,7 @@ from flows.etl.runners.base import (
 from flows.etl.runners.config import RunnerSettings
 from flows.etl.runners.emr_application import create_application, find_application, remove_application
 from flows.etl.runners.prices import cost_of, load_prices
-from flows.etl.runners.s3_logs import executors, once_there, tail
+from flows.etl.runners.s3_logs import driver, executors
 from flows.etl.runners.spark_conf import PORTABLE_CONF, arguments, attempt_of, named, sizes
 
 PHASES: dict[str, Phase] = {
@@ -203,8 +203,7 @@ class EmrServerlessRunner:
         folder = f"{self.logs_below}applications/{handle.where}/jobs/{handle.id}"
         if self.settings.emr_serverless_attempts > 1:
             folder += f"/attempts/{self._run(handle).get('attempt', 1)}"
-        driver = once_there(lambda: tail(self.aws, f"{folder}/SPARK_DRIVER/stderr.gz"))
-        return executors(self.aws, f"{folder}/SPARK_EXECUTOR/") + driver
+        return executors(self.aws, f"{folder}/SPARK_EXECUTOR/") + driver(self.aws, f"{folder}/SPARK_DRIVER")
 
     def cost(self, handle: Handle) -> Cost | None:
         """See `Runner.cost`; of a job that runs, the most that it may have cost."""

@@ -3,7 +3,7 @@
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -46,14 +46,17 @@ def lines_of(body: Any) -> Iterator[str]:  # noqa: ANN401  # boto3's stream
         yield rest.decode(errors="replace").rstrip()
 
 
-def once_there(ask: Callable[[], list[str] | None]) -> list[str]:
-    """A log, waited for; empty where none comes."""
+def driver(aws: Aws, folder: str) -> list[str]:
+    """What the driver said at last, waited for; empty where nothing comes.
+
+    Spark's own log is its standard error. The words of a Python program, its traceback too, are its standard
+    output: spark-submit joins them there. So these come last.
+    """
     until = time.monotonic() + LATE_SECONDS
-    while (found := ask()) is None:
-        if time.monotonic() > until:
-            return []
+    while (spark := tail(aws, f"{folder}/stderr.gz")) is None and time.monotonic() < until:
         time.sleep(3)
-    return found
+    said = tail(aws, f"{folder}/stdout.gz") or []
+    return [*(spark or []), *(line for line in said if not line.startswith("progress "))]
 
 
 def executors(aws: Aws, folder: str) -> list[str]:

@@ -25,7 +25,7 @@ from flows.etl.runners.aws import Aws, GoneError, bucket_and_key, told
 from flows.etl.runners.base import Cost, Handle, SparkJobError, UnansweredError
 from flows.etl.runners.budget import Spending, spent
 from flows.etl.runners.prices import cost_of, load_prices
-from flows.etl.runners.s3_logs import executors, tail
+from flows.etl.runners.s3_logs import driver, executors, tail
 from tests.factories import settings_of
 
 REGION = "eu-central-1"
@@ -183,6 +183,11 @@ def test_a_logs_end_is_read_whatever_its_size_and_parts(cloud: None, tmp_path: P
     aws.s3.put_object(Bucket="store", Key="log/stderr.gz", Body=body)
     assert tail(aws, "s3://store/log/stderr.gz", 3) == ["line 4998", "line 4999", "the end"]
     assert tail(aws, "s3://store/log/none.gz") is None
+    aws.s3.put_object(Bucket="store", Key="d/stderr.gz", Body=gzip.compress(b"INFO Spark says"))
+    assert driver(aws, "s3://store/d") == ["INFO Spark says"]
+    words = gzip.compress(b"progress 1 2\nTraceback\nValueError: the cause\n")
+    aws.s3.put_object(Bucket="store", Key="d/stdout.gz", Body=words)
+    assert driver(aws, "s3://store/d") == ["INFO Spark says", "Traceback", "ValueError: the cause"]
     for number in range(5):
         content = gzip.compress(f"executor {number}".encode())
         aws.s3.put_object(Bucket="store", Key=f"x/{number}/stderr.gz", Body=content)
