@@ -74,7 +74,7 @@ def test_a_job_leaves_its_links_its_states_once_each_and_its_cost(
     watch.before(job)
     watch.submitted(job, HANDLE, {"Spark UI": "https://ui", "logs": "s3://logs"}, adopted=False)
     for phase in ("pending", "pending", "running", "running"):
-        watch.looked(job, HANDLE, JobState(phase), costing(1))  # type: ignore[arg-type]
+        watch.looked(job, HANDLE, JobState(phase), costing(1))
     watch.ended(job, HANDLE, JobState("success"), Cost({"vcpu": 2.0}, 0.25, "us-east-1, 2026-01-01"))
     assert told.links == {
         "spark-spark-ui-shop-sales-etl": "https://ui",
