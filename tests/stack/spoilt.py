@@ -39,12 +39,13 @@ def hosts(day: Day) -> None:
 
 
 def tables(day: Day) -> None:
-    """No new rows, many bad ones, ten times as many as usual in the last commits, and a file that waits."""
+    """No new rows; many bad ones, ten times the usual in the last commits; a file that waits, orphans."""
     of, rows = 'table="articles"', "watchkeeper_table_commit_rows"
     put(day, f'{rows} {of} outcome="committed"', 4000.0, 20 * HOUR)
     put(day, f'{rows} {of} outcome="quarantined"', 400.0, 20 * HOUR)
     put(day, f"watchkeeper_table_newest_event {of}", START - 2.0 * DAY)
     put(day, f"watchkeeper_landing_oldest {of}", float(START), 0)
+    put(day, f"watchkeeper_table_orphan_files {of}", 3.0)
 
 
 def flows(day: Day) -> None:

@@ -3,15 +3,26 @@
 Recorded series are written as they would be recorded, as no counters give a ratio of exactly 0.072.
 """
 
-from tests.unit.observability.prometheus.edges import EDGES, LATE, OLDEST, Edge, beat, both, free, rows
+from tests.unit.observability.prometheus.edges import (
+    EDGES,
+    LATE,
+    OLDEST,
+    Edge,
+    answers,
+    beat,
+    both,
+    free,
+    rows,
+    steps,
+)
 
 RATIO7D = 'watchkeeper:table_commit_rows:ratio7d{dataset="hm", table="articles", outcome="committed"}'
 
 
 def burning(kind: str, **said: float) -> dict[str, str]:
-    """Recorded shares of a kind, `errors` or `slow`, and the requests of an hour (200 unless said)."""
+    """Recorded shares of a kind, `errors` or `slow`, from the 10th minute on; requests of an hour (200)."""
     requests = said.pop("requests", 200)
-    shares = {f"watchkeeper:serve_{kind}:ratio_{name}": f"{share}x60" for name, share in said.items()}
+    shares = {f"watchkeeper:serve_{kind}:ratio_{name}": f"0x9 {share}x50" for name, share in said.items()}
     return {**shares, "watchkeeper:serve_requests:increase1h": f"{requests}x60"}
 
 
@@ -23,7 +34,23 @@ BURNS = [
         Edge(f"Service{name}Fast", burning(kind, rate5m=0.5, rate1h=bound), "30m", False),
         Edge(f"Service{name}Fast", burning(kind, rate5m=0.5, rate1h=0.5, requests=100), "30m", False),
         Edge(f"Service{name}Fast", burning(kind, rate5m=0.5, rate1h=0.5, requests=101), "30m", True),
+        Edge(f"Service{name}Fast", burning(kind, rate5m=0.5, rate1h=0.5), "10m30s", False),
+        Edge(f"Service{name}Fast", burning(kind, rate5m=0.5, rate1h=0.5), "11m", True, "30s"),
     )
+]
+
+FALLING = [
+    # Most answers came long ago: a share is of the answers of its own window.
+    Edge(
+        "ServiceSlowFast", answers(steps((400, 60), (40, 70)), steps((500, 60), (50, 70))), "80m", True, "5m"
+    ),
+    Edge(
+        "ServiceSlowSlow",
+        answers(steps((450, 300), (45, 110)), steps((500, 300), (50, 110))),
+        "390m",
+        True,
+        "5m",
+    ),
 ]
 
 EXACT = [
@@ -65,6 +92,7 @@ EXACT = [
         },
     ),
     *BURNS,
+    *FALLING,
 ]
 
 EVERY_EDGE = [*EDGES, *EXACT]
