@@ -13,14 +13,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import promql_parser
 import yaml
 
-from observability.prometheus.rules import SECONDS, alerts, groups
+from observability.prometheus.rules import SECONDS, groups
 from tests.bench.equivalent import why
 from tests.unit.observability.prometheus import promtool
 from tests.unit.observability.prometheus.bounds import EVERY_EDGE
@@ -160,23 +160,32 @@ def name_of(rule: dict[str, Any]) -> str:
 def read(rules: list[dict[str, Any]], tests: list[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
     """Groups with what these tests ask about and what that reads: the rest costs time and changes nothing."""
     said = json.dumps(tests)
-    asked = [r for group in rules for r in group["rules"] if re.search(rf"\b{r.get('alert')}\b", said)]
-    series = " ".join(alert["expr"] for alert in asked)
-    return [
-        {**group, "rules": [r for r in group["rules"] if r in asked or r.get("record", "\n") in series]}
-        for group in rules
-    ]
+    every = [rule for group in rules for rule in group["rules"]]
+    kept = [rule for rule in every if re.search(rf"\b{rule.get('alert', chr(0))}\b", said)]
+    for rule in kept:  # grows: what is recorded may itself read what is
+        kept += [r for r in every if r not in kept and r.get("record", "\n") in rule["expr"]]
+    return [{**group, "rules": [rule for rule in group["rules"] if rule in kept]} for group in rules]
+
+
+def readers(rule: dict[str, Any]) -> set[str]:
+    """The alert that a rule is, or those that read the series that it records, also by way of another one."""
+    if "alert" in rule:
+        return {rule["alert"]}
+    every = [other for group in RULES for other in group["rules"]]
+    return {name for other in every if rule["record"] in other["expr"] for name in readers(other)}
 
 
 def concerned(rule: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Tests that speak of an alert, or of an alert that reads the recorded series: interval and test."""
-    if "alert" in rule:
-        names = {rule["alert"]}
-    else:
-        names = {alert["alert"] for alert in alerts() if rule["record"] in alert["expr"]}
+    names = readers(rule)
     cases = [("1m", promtool.expected(case)) for case in CASES if names & {case.alert, *case.silent}]
     edges = [edge for edge in EVERY_EDGE if edge.alert in names]
     return cases + [(edge.interval, promtool.at_the_edge(edge)) for edge in edges]
+
+
+def as_it_is(mutant: Mutant) -> Mutant:
+    """Its rule without the change, which nothing may notice."""
+    return replace(mutant, change="none", to=RULES[mutant.group]["rules"][mutant.rule])
 
 
 def report(every: list[Mutant], found: list[bool]) -> bool:
@@ -210,6 +219,12 @@ def main() -> int:
     if not every:
         arguments.error("no rule has that name; observability/prometheus/rules has them")
     with ThreadPoolExecutor() as pool:
+        before = {(m.group, m.rule): as_it_is(m) for m in every}.values()
+        for mutant, caught in zip(before, pool.map(noticed, before), strict=True):
+            if caught:
+                sys.exit(
+                    f"error: the tests of {name_of(mutant.to)} fail without a change; run `task test` first"
+                )
         return 0 if report(every, list(pool.map(told, every))) else 1
 
 

@@ -220,10 +220,10 @@ class Day:
             self.say("prometheus_rule_evaluation_failures_total", "prometheus", 0.0, rule_group=group)
         sent = {"alertmanager": f"http://{JOBS['alertmanager']}/api/v2/alerts"}
         self.say("prometheus_notifications_errors_total", "prometheus", 0.0, **sent)
-        webhook = {"integration": "webhook"}
-        self.say("alertmanager_notifications_failed_total", "alertmanager", 0.0, **webhook)
-        slack = {"integration": "slack"}
-        self.say("grafana_alerting_notifications_failed_total", "grafana", 0.0, "127.0.0.1:3001", **slack)
+        for integration in ("webhook", "slack"):
+            to = {"integration": integration}
+            self.say("alertmanager_notifications_failed_total", "alertmanager", 0.0, **to)
+            self.say("grafana_alerting_notifications_failed_total", "grafana", 0.0, "127.0.0.1:3001", **to)
         came = np.where(self.between(9 * HOUR, STEP), self.now - 1, np.nan)
         self.say("watchkeeper_relay_oldest_timestamp_seconds", "relay", came)
 
