@@ -1,19 +1,29 @@
 """The flows' settings. Only this module and its siblings of the other layers read the environment."""
 
+import os
+import re
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from flows.etl.runners.config import RunnerSettings
+from flows.s3_path import AnyPath, S3Path
 from services.bento.config import CHECKOUT, read_settings
 
 __all__ = ["CHECKOUT", "Settings", "load_settings"]
+STORE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.-]+)*/?", re.ASCII)
+"""A bucket as S3 names it, and a prefix that no engine has to quote."""
 
 
 class Settings(RunnerSettings):
     """Everything that the flows can be told; each field's unit is in its name or its description."""
 
+    store: str | None = Field(
+        default=None,
+        description="`s3://bucket/prefix` for lake, staging and quarantine, with Glue as the catalog; "
+        "without it they are in the home, with SQLite.",
+    )
     contracts: Path = Field(
         default=CHECKOUT / "flows" / "etl" / "contracts",
         description="Folder of the contracts, one `<dataset>/<table>.yaml` a table.",
@@ -49,30 +59,45 @@ class Settings(RunnerSettings):
         description="Hours after that from which the watch tells of such a file: two nightly maintenances.",
     )
 
-    @cached_property
-    def lake(self) -> Path:
-        """The lake: the catalog, one folder a table, and the raw zone."""
-        return self.home / "lake"
+    @field_validator("store")
+    @classmethod
+    def _is_a_bucket(cls, said: str | None) -> str | None:
+        if said is not None and not STORE.fullmatch(said):
+            raise ValueError(
+                "is s3://bucket or s3://bucket/prefix, of letters, digits and . _ - ; "
+                "a folder of this machine is WATCHKEEPER_HOME"
+            )
+        return said
 
     @cached_property
-    def raw(self) -> Path:
+    def shared(self) -> AnyPath:
+        """Where lake, staging and quarantine are: the store, or else the home."""
+        return S3Path(self.store) if self.store else self.home
+
+    @cached_property
+    def lake(self) -> AnyPath:
+        """The lake: the catalog (where it is SQLite), one folder a table, and the raw zone."""
+        return self.shared / "lake"
+
+    @cached_property
+    def raw(self) -> AnyPath:
         """The raw zone: every file that ever arrived, under its sha256."""
         return self.lake / "raw"
 
     @cached_property
-    def staging(self) -> Path:
+    def staging(self) -> AnyPath:
         """A folder a run: the job's arguments and its summary."""
-        return self.home / "staging"
+        return self.shared / "staging"
 
     @cached_property
-    def jobs(self) -> Path:
+    def jobs(self) -> AnyPath:
         """What is remembered of Spark jobs that run elsewhere, where every worker finds it."""
-        return self.staging.parent / "jobs"
+        return self.shared / "jobs"
 
     @cached_property
-    def quarantine(self) -> Path:
+    def quarantine(self) -> AnyPath:
         """Rows that broke a rule, one Parquet file a run and table."""
-        return self.home / "quarantine"
+        return self.shared / "quarantine"
 
     @cached_property
     def training(self) -> Path:
@@ -102,4 +127,7 @@ class Settings(RunnerSettings):
 
 def load_settings() -> Settings:
     """Read the settings from the environment and `.env`; a `WatchkeeperError` names a refused value."""
-    return read_settings(Settings)
+    settings = read_settings(Settings)
+    if settings.aws_region:
+        os.environ["AWS_REGION"] = settings.aws_region  # for whatever asks AWS's own variables
+    return settings

@@ -37,8 +37,10 @@ from flows.etl.runners.local import LocalRunner
 from flows.etl.runners.programs import ETL, PROGRAMS
 from flows.etl.sources import Sources
 from flows.etl.sql import Query
-from flows.etl.staged import local_path
+from flows.etl.staged import plain_path
 from flows.etl.steps import Staged, TableResult
+from flows.paths import files_below
+from flows.s3_path import AnyPath
 
 SHIPPED = CHECKOUT / "flows" / "etl" / "contracts"
 RETAIL_HEADER = [
@@ -104,9 +106,9 @@ class WarmRunner(Engine):
         self.local = LocalRunner(settings)
         super().__init__(self.local)
 
-    def run(self, program: str, path: Path, name: str, on_progress: object, on_log: object) -> None:
+    def run(self, program: str, path: AnyPath, name: str, on_progress: object, on_log: object) -> None:
         """See `Engine.run`."""
-        spark = start_spark(self.local.spark_conf(path.parent))
+        spark = start_spark(self.local.spark_conf(Path(str(path.parent))))
         if str(ETL) not in sys.path:
             sys.path.append(str(ETL))
         module = importlib.import_module(PROGRAMS[program].script.stem)  # as spark-submit sees it
@@ -125,7 +127,7 @@ class NoSpark(Engine):
     def __init__(self) -> None:
         pass
 
-    def run(self, program: str, path: Path, name: str, on_progress: object, on_log: object) -> None:
+    def run(self, program: str, path: AnyPath, name: str, on_progress: object, on_log: object) -> None:
         """See `Engine.run`."""
         raise AssertionError("Spark was started")
 
@@ -202,7 +204,7 @@ def table_of(settings: Settings, identifier: str) -> Table:
 def data_files(settings: Settings, identifier: str) -> dict[str, DataFile]:
     """The current snapshot's data files by their paths."""
     files = files_with(table_of(settings, identifier), AlwaysTrue())
-    return {local_path(file.file_path): file for file in files}
+    return {plain_path(file.file_path): file for file in files}
 
 
 def sources_of(settings: Settings, contract: Contract) -> Sources:
@@ -220,8 +222,8 @@ def bad_rows(settings: Settings, contract: Contract) -> list[tuple[str, int | No
 
 def lake_contents(settings: Settings) -> dict[str, bytes]:
     """Every file of the lake but the raw zone's: what a run that is refused must leave as it was."""
-    files = (path for path in sorted(settings.lake.rglob("*")) if path.is_file())
-    return {str(path): path.read_bytes() for path in files if not path.is_relative_to(settings.raw)}
+    files = (path for path in files_below(settings.lake) if not str(path).startswith(f"{settings.raw}/"))
+    return {str(path): path.read_bytes() for path in files}
 
 
 def ask(settings: Settings, sql: str, as_of: str | None = None) -> list[tuple[Any, ...]]:

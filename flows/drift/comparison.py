@@ -20,7 +20,7 @@ from flows.errors import WatchkeeperError
 from flows.etl.contract import Contract, load_table
 from flows.etl.lake import Lake
 from flows.etl.runners.life import Engine
-from flows.etl.staged import local_path
+from flows.etl.staged import plain_path
 from observability.drift.profiles import Cells, Profile, windows
 from services.bento.registry import Registry
 from services.bento.store import open_store
@@ -158,7 +158,7 @@ class Comparison:
             raise NoDataError(f"{self.question.table} holds no row")
         tables = self.summaries.load(list(files.values()), engine, on_progress, on_log)
         added = days_added(self.table, {None, *named}) if self.contract.event_time is None else None
-        found = profiled(tables, {local_path(file.file_path) for file in current}, added)
+        found = profiled(tables, {plain_path(file.file_path) for file in current}, added)
         if self.champion:
             found = found.at(np.asarray(found.segment == self.champion.segment))
         if not len(found.file):

@@ -4,17 +4,14 @@ A file that has none yet, or one that cannot be read or does not count the file'
 """
 
 import json
-import shutil
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
@@ -25,7 +22,9 @@ from flows.etl.contract import Contract
 from flows.etl.plan import by_schema
 from flows.etl.runners.base import digest
 from flows.etl.runners.life import Engine
-from flows.etl.staged import local_path, profile_path
+from flows.etl.staged import parquet_below, plain_path, profile_path
+from flows.paths import path_of, read_rows, remove_folder, write_whole
+from flows.s3_path import AnyPath
 from observability.drift.profiles import Cells, Kind, Scale, joined
 from services.bento.store import LocalStore
 
@@ -152,13 +151,11 @@ class Summaries:
             WatchkeeperError: the job failed, or what it made is damaged again.
         """
         held = self._read_all(files)
-        if new := [file for file in files if local_path(file.file_path) not in held]:
+        if new := [file for file in files if plain_path(file.file_path) not in held]:
             self._make(new, engine, on_progress, on_log)
             held |= self._read_all(new)
-        if gone := [file for file in new if local_path(file.file_path) not in held]:
-            raise WatchkeeperError(
-                f"{profile_path(local_path(gone[0].file_path))} was damaged meanwhile; run again"
-            )
+        if gone := [file for file in new if plain_path(file.file_path) not in held]:
+            raise WatchkeeperError(f"{profile_path(gone[0].file_path)} was damaged meanwhile; run again")
         return held
 
     def _read_all(self, files: list[DataFile]) -> dict[str, pa.Table]:
@@ -166,7 +163,7 @@ class Summaries:
         with ThreadPoolExecutor(8) as pool:
             tables = pool.map(partial(self._read, self.scales), files)
             found = zip(files, tables, strict=True)
-            return {local_path(file.file_path): table for file, table in found if table is not None}
+            return {plain_path(file.file_path): table for file, table in found if table is not None}
 
     def _make(
         self, files: list[DataFile], engine: Engine, on_progress: OnProgress, on_log: Callable[[str], None]
@@ -187,12 +184,12 @@ class Summaries:
                 self._make(files, engine, on_progress, on_log)  # another run fixed a scale meanwhile
                 return
             for cells, data in done["files"].items():
-                (written,) = Path(cells).glob("*.parquet")
-                written.replace(profile_path(data))
+                (written,) = parquet_below(path_of(cells))
+                write_whole(profile_path(data), written.read_bytes())
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_folder(folder)
 
-    def _job(self, files: list[DataFile], folder: Path) -> dict[str, object]:
+    def _job(self, files: list[DataFile], folder: AnyPath) -> dict[str, object]:
         columns = [{"name": name, "numeric": kind == "numeric"} for name, kind in self._kinds.items()]
         return {
             "groups": [{"files": group} for group in by_schema(files)],
@@ -208,9 +205,9 @@ class Summaries:
 
     def _read(self, scales: dict[str, Scale], file: DataFile) -> pa.Table | None:
         """A file's profile; None where there is none that counts each row once a column, in these bins."""
-        path = profile_path(local_path(file.file_path))
+        path = profile_path(file.file_path)
         try:
-            table = pq.read_table(path, partitioning=None).select(SCHEMA.names).cast(SCHEMA)
+            table = read_rows(path).select(SCHEMA.names).cast(SCHEMA)
         except (OSError, pa.ArrowException, KeyError):
             return None
         rows = table.group_by(["column", "layout"]).aggregate([("count", "sum")]).to_pylist()
@@ -248,5 +245,5 @@ def days_added(table: Table, snapshots: set[int | None]) -> dict[str, int]:
         for manifest in snapshot.manifests(table.io) if snapshot else []:
             for entry in manifest.fetch_manifest_entry(table.io):
                 moment = when.get(entry.snapshot_id or 0, before)
-                found[local_path(entry.data_file.file_path)] = moment // DAY * DAY
+                found[plain_path(entry.data_file.file_path)] = moment // DAY * DAY
     return found

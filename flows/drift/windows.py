@@ -16,7 +16,7 @@ from pyiceberg.table import Table
 from flows.drift.summaries import DAY, Profiled, files_at
 from flows.errors import WatchkeeperError
 from flows.etl.contract import Contract
-from flows.etl.staged import local_path
+from flows.etl.staged import plain_path
 
 Mask = NDArray[np.bool_]
 Season = Literal["weekday", "month"]
@@ -147,7 +147,7 @@ def of_snapshot(text: str | None, table: Table) -> Window | None:
     number = snapshot_in(text)
     if number is None:
         return None
-    return Window(str(text), files=frozenset(local_path(file.file_path) for file in files_at(table, number)))
+    return Window(str(text), files=frozenset(plain_path(file.file_path) for file in files_at(table, number)))
 
 
 def trailing(text: str, end: int, seconds: int) -> Window:

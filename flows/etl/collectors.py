@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
-from pathlib import Path
 
 from pyarrow.fs import FileInfo
 from pyiceberg.table import Table
@@ -24,6 +23,7 @@ from flows.etl.scores import kept
 from flows.etl.sources import PROPERTY, Sources
 from flows.etl.steps import PREFIX
 from flows.etl.waiting import Waiting
+from flows.s3_path import AnyPath
 from observability.exporter import Sample
 from observability.metrics import (
     COMMIT_ROWS,
@@ -88,13 +88,14 @@ def left_of(settings: Settings, label: dict[str, str], commit: Snapshot, now: Sn
     assert since
     if then[PROPERTY] == since[PROPERTY]:
         return dict(json.loads(then[PREFIX + "quarantined-by-rule"] or "{}"))
-    place = Path(label["dataset"]) / label["table"]
+    place = label["dataset"], label["table"]
     names = str(then[PREFIX + "run"]), str(then[PROPERTY]), str(since[PROPERTY])
-    return dict(still_bad(settings.lake / place / "sources", settings.quarantine / place, *names))
+    sources = settings.lake.joinpath(*place, "sources")
+    return dict(still_bad(sources, settings.quarantine.joinpath(*place), *names))
 
 
 @lru_cache(maxsize=1024)
-def still_bad(sources: Path, bad_rows: Path, run: str, then: str, now: str) -> dict[str, int]:
+def still_bad(sources: AnyPath, bad_rows: AnyPath, run: str, then: str, now: str) -> dict[str, int]:
     """By rule the rows that the sources `now` have in quarantine, of the files that had some of `run` `then`.
 
     None of the files that this reads ever changes.
@@ -123,7 +124,7 @@ class Orphans:
                 yield ORPHAN_BYTES, label, sum(map(size_of, found))
 
 
-def size_of(path: Path) -> int:
+def size_of(path: AnyPath) -> int:
     """Bytes of a file; none where it is gone meanwhile."""
     with contextlib.suppress(FileNotFoundError):
         return path.lstat().st_size

@@ -10,9 +10,9 @@ import io
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import IO
 
 import pyarrow as pa
@@ -20,11 +20,13 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from flows.etl.contract import Contract
+from flows.paths import in_arrow, refuse_outage
+from flows.s3_path import AnyPath
 
 CHUNK = 1 << 20
 LONGEST_NAME, LONGEST_PATH = 255, 1024
 """In bytes; of Linux's file systems, and of S3's keys."""
-Held = tuple[str, str | None, Path | None]
+Held = tuple[str, str | None, AnyPath | None]
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,14 @@ class Finding:
         return self.rows == 0
 
 
-def inspect_table_file(raw: Path, contract: Contract, pictures: Iterable[Held] = ()) -> Finding:
+def inspect_table_file(raw: AnyPath, contract: Contract, pictures: Iterable[Held] = ()) -> Finding:
     """Read the whole file once; `pictures` are (path in the index, sha256, place in the raw zone)."""
     try:
         if contract.source.format == "parquet":
             return inspect_parquet(raw, contract)
         first, rows, size = read_text(raw)
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, ValueError, pa.ArrowException) as error:
+        refuse_outage(raw, error)
         return Finding(reason=why(error))
     if contract.source.format == "jsonl":
         return Finding(header=tuple(wanted_columns(contract)), rows=count_records(raw), size=size)
@@ -80,9 +83,11 @@ def why(error: Exception) -> str:
     return str(error).splitlines()[0]
 
 
-def open_text(raw: Path) -> IO[bytes]:
+@contextmanager
+def open_text(raw: AnyPath) -> Iterator[IO[bytes]]:
     """The file's bytes, decompressed."""
-    return gzip.open(raw) if raw.suffix == ".gz" else raw.open("rb")  # type: ignore[return-value]
+    with raw.open("rb") as stream:
+        yield gzip.GzipFile(fileobj=stream) if raw.suffix == ".gz" else stream  # type: ignore[misc]
 
 
 def chunks(stream: IO[bytes], name: str) -> Iterator[bytes]:
@@ -111,7 +116,7 @@ def unzip(blocks: Iterable[bytes]) -> Iterator[bytes]:
         raise EOFError("it ends before its end-of-stream marker")
 
 
-def read_text(raw: Path) -> tuple[str, int, int]:
+def read_text(raw: AnyPath) -> tuple[str, int, int]:
     """First line (without its ending and byte order mark), how many other lines have text, bytes of text.
 
     Lines that repeat the first are not counted: files that were joined repeat their header. Counts what
@@ -133,7 +138,7 @@ def read_text(raw: Path) -> tuple[str, int, int]:
     return (first or b"").decode(), rows, size
 
 
-def count_records(raw: Path) -> int:
+def count_records(raw: AnyPath) -> int:
     """Lines with text, of a format without a header."""
     with raw.open("rb") as stream:
         blocks = blocks_of_lines(chunks(stream, raw.name))
@@ -184,9 +189,10 @@ def header_fault(header: tuple[str, ...], contract: Contract) -> str | None:
     return f"its header names {', '.join(twice)} twice" if twice else None
 
 
-def inspect_parquet(raw: Path, contract: Contract) -> Finding:
+def inspect_parquet(raw: AnyPath, contract: Contract) -> Finding:
     """Read every page: a footer alone does not show damage further up."""
-    with pq.ParquetFile(raw, page_checksum_verification=True) as file:
+    name, files = in_arrow(raw)
+    with pq.ParquetFile(name, filesystem=files, page_checksum_verification=True) as file:
         for _ in file.iter_batches():
             pass
         header = tuple(file.schema_arrow.names)
@@ -241,10 +247,11 @@ def picture_facts(held: Held) -> dict[str, object]:
     if raw is None:
         return facts | {"error": "missing"}
     try:
-        with Image.open(raw) as picture:
+        with raw.open("rb") as stream, Image.open(stream) as picture:
             picture.load()
             facts |= {"width": picture.width, "height": picture.height}
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        refuse_outage(raw, error)
         facts["error"] = str(error).splitlines()[0]
     return facts | {"bytes": raw.stat().st_size}
 

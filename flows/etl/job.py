@@ -5,12 +5,12 @@ pydantic has compiled parts and does not ship to EMR, so the job gets plain JSON
 
 from collections import defaultdict
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from flows.etl.contract import SOURCE_COLUMN, Contract, Rule
 from flows.etl.inspect_file import jsonl
 from flows.etl.land import Arrival
+from flows.s3_path import AnyPath
 
 VERDICT_COLUMNS = [
     ("_rule", "string", 1_000_001),
@@ -33,7 +33,7 @@ def describe(
     field_ids: dict[str, int],
     *,
     output: str,
-    folder: Path,
+    folder: AnyPath,
     kept: list[list[str]],
     except_sources: list[str],
     keys: dict[str, dict[str, Any]],
@@ -123,7 +123,7 @@ def groups(arrivals: Iterable[Arrival], whole_files: bool) -> list[dict[str, Any
     ]
 
 
-def write_pictures(arrivals: Iterable[Arrival], path: Path) -> str | None:
+def write_pictures(arrivals: Iterable[Arrival], path: AnyPath) -> str | None:
     """The facts of the indexes' pictures as JSON lines; None where there are none."""
     facts = [{"index_sha256": a.sha256} | dict(fact) for a in arrivals for fact in a.finding.pictures]
     if not facts:

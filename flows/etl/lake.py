@@ -4,16 +4,13 @@ Every change of a table is one snapshot: files deleted and added together, with 
 commit that another one overtook is replanned on the new state, or refused; see ADR 4.
 """
 
-import contextlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from urllib.parse import quote
+from typing import TYPE_CHECKING
 
-from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from pyiceberg.exceptions import (
     CommitFailedException,
-    NamespaceAlreadyExistsError,
     NoSuchTableError,
     TableAlreadyExistsError,
     ValidationException,
@@ -21,17 +18,20 @@ from pyiceberg.exceptions import (
 from pyiceberg.expressions import BooleanExpression, In, Reference
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table, Transaction
-from sqlalchemy import URL, select
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 
 from flows.config import Settings
 from flows.errors import WatchkeeperError
+from flows.etl.catalogs import ATTEMPTS, HomeCatalog
 from flows.etl.contract import SOURCE_COLUMN, Contract
 from flows.etl.schema import evolve, layout_of, schema_of, sort_of
 from flows.etl.sources import PROPERTY, Sources
 from flows.etl.staged import data_file
+from flows.s3_path import AnyPath
 
-ATTEMPTS = 8
+if TYPE_CHECKING:
+    from flows.etl.glue import BucketCatalog
+
 TABLE_PROPERTIES = {
     # PyIceberg's own retry would repeat the sources that were planned on, and forget the other commit's.
     "commit.retry.num-retries": "0",
@@ -50,7 +50,7 @@ class OvertakenError(WatchkeeperError):
 class Change:
     """What one commit does: Spark's files in, replaced files out, and the sources that this concerns."""
 
-    files: list[Path]
+    files: list[AnyPath]
     sources: Sources
     replaced: list[DataFile] = field(default_factory=list)
     properties: dict[str, str] = field(default_factory=dict)
@@ -61,45 +61,43 @@ class Change:
 
 
 class Lake:
-    """The tables of one home, through PyIceberg's SQLite catalog."""
+    """The tables of one home or store, through PyIceberg's catalog of it."""
 
     def __init__(self, settings: Settings) -> None:
         self.root = settings.lake
 
     @cached_property
-    def catalog(self) -> SqlCatalog:
+    def catalog(self) -> "HomeCatalog | BucketCatalog":
         """The catalog, created where there is none yet."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        # SQLite's own default gives up on a locked database after 5 s.
-        path = str(self.root / "catalog.db")
-        # SQLAlchemy 2.0 takes the path as it stands up to a `?`: SQLite's own URI may hold any name.
-        asked = {"uri": "true", "timeout": "60"}
-        uri = URL.create("sqlite", database=f"file:{quote(path)}", query=asked).render_as_string()
-        for attempt in range(ATTEMPTS):
-            try:
-                return SqlCatalog("lake", uri=uri, warehouse=str(self.root))
-            except OperationalError:  # another process created the catalog's tables first
-                if attempt == ATTEMPTS - 1:
-                    raise
-        raise AssertionError("unreachable")
+        if isinstance(self.root, Path):
+            return HomeCatalog(self.root)
+        from flows.etl.glue import BucketCatalog
 
-    def folder(self, identifier: str) -> Path:
+        return BucketCatalog(self.root)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether there is no catalog yet: who only reads makes none."""
+        return isinstance(self.root, Path) and not (self.root / "catalog.db").exists()
+
+    def folder(self, identifier: str) -> AnyPath:
         """Where a table's data, metadata and sources are."""
         return self.root.joinpath(*identifier.split("."))
 
     def tables(self) -> list[str]:
         """Identifiers of all tables."""
-        if not (self.root / "catalog.db").exists():
+        if self.is_new:
             return []
-        spaces = self.catalog.list_namespaces()
-        return sorted(".".join(name) for space in spaces for name in self.catalog.list_tables(space))
+        with self.catalog.asking():
+            return self.catalog.identifiers()
 
     def table(self, identifier: str) -> Table | None:
         """The table as it is now; None before its first commit."""
-        if not (self.root / "catalog.db").exists():
+        if self.is_new:
             return None
         try:
-            return self.catalog.load_table(identifier)
+            with self.catalog.asking():
+                return self.catalog.load_table(identifier)
         except NoSuchTableError:
             return None
 
@@ -150,7 +148,7 @@ class Lake:
             .store(self.folder(contract.identifier) / "sources")
         )
         properties = {**change.properties, PROPERTY: digest}
-        with self._transaction(contract, table) as tx:
+        with self.catalog.asking(), self._transaction(contract, table) as tx:
             if table is not None:
                 evolve(contract, tx)
             files = [data_file(path, tx.table_metadata) for path in change.files]
@@ -160,14 +158,14 @@ class Lake:
                     producer.delete_data_file(old)
                 for new in files:
                     producer.append_data_file(new)
-        return self.catalog.load_table(contract.identifier)
+        with self.catalog.asking():
+            return self.catalog.load_table(contract.identifier)
 
     def _transaction(self, contract: Contract, table: Table | None) -> Transaction:
         """A transaction on the table; one that creates it, with its first snapshot, where there is none."""
         if table is not None:
             return table.transaction()
-        with contextlib.suppress(NamespaceAlreadyExistsError):
-            self.catalog.create_namespace(contract.dataset)
+        self.catalog.make_room(contract.dataset)
         schema = schema_of(contract)
         return self.catalog.create_table_transaction(
             contract.identifier,
@@ -189,20 +187,14 @@ class WatchedLake(Lake):
     def table(self, identifier: str) -> Table | None:
         """See `Lake.table`."""
         held = self._held.get(identifier)
-        if held is not None and held.metadata_location == self._location(*held.name()):
-            return held
+        if held is not None:
+            with self.catalog.asking():
+                if held.metadata_location == self.catalog.location(*held.name()):
+                    return held
         table = super().table(identifier)
         if table is not None:
             self._held[identifier] = table
         return table
-
-    def _location(self, dataset: str, name: str) -> str | None:
-        """Where the table's metadata is now."""
-        asked = select(IcebergTables.metadata_location).where(
-            IcebergTables.table_namespace == dataset, IcebergTables.table_name == name
-        )
-        with self.catalog.engine.connect() as connection:
-            return connection.scalar(asked)
 
 
 def files_with(table: Table | None, rows: BooleanExpression) -> list[DataFile]:

@@ -23,6 +23,7 @@ from flows.errors import WatchkeeperError
 from flows.etl.contract import Contract
 from flows.etl.inspect_file import Finding, inspect_index, inspect_table_file
 from flows.etl.sources import Sources
+from flows.s3_path import AnyPath, S3Path
 
 CHUNK = 1 << 20
 GLOB = re.compile(r"[*?\[]")
@@ -121,7 +122,7 @@ class Arrival:
     sha256: str
     version: str
     bytes: int
-    raw: Path
+    raw: AnyPath
     finding: Finding
     pictures: tuple[tuple[str, str | None], ...] = ()
     copy: bool = False
@@ -161,7 +162,7 @@ def land(
     contract: Contract,
     source: Source,
     known: Sources,
-    raw_zone: Path,
+    raw_zone: AnyPath,
     on_progress: OnProgress = no_progress,
 ) -> Landing:
     """List, hash, skip what the lake holds, copy what is new into the raw zone, and inspect it.
@@ -218,7 +219,7 @@ def only_new(seen: Collection[Seen], known: Sources) -> Iterable[Seen]:
             yield file
 
 
-def bring(contract: Contract, source: Source, file: Seen, raw_zone: Path) -> Arrival:
+def bring(contract: Contract, source: Source, file: Seen, raw_zone: AnyPath) -> Arrival:
     """Copy a new file (and its pictures) into the raw zone and find out whether it can be read."""
     raw = raw_path(raw_zone, file.sha256, file.path)
     copy_to_raw(source, file.path, file.sha256, raw)
@@ -238,7 +239,7 @@ def arrive(
     path: str,
     sha256: str,
     version: str,
-    raw: Path,
+    raw: AnyPath,
     pictures: tuple[tuple[str, str | None], ...],
 ) -> Arrival:
     """A file of the raw zone as something to process; also how a rebuild brings old files back."""
@@ -250,7 +251,7 @@ def arrive(
     return Arrival(path, sha256, version, raw.stat().st_size, raw, finding, pictures)
 
 
-def raw_path(raw_zone: Path, sha256: str, name: str) -> Path:
+def raw_path(raw_zone: AnyPath, sha256: str, name: str) -> AnyPath:
     """Where the raw zone keeps a content; the ending stays, since Spark picks the codec by it."""
     suffixes = Path(name.lower()).suffixes
     ending = "".join(suffixes[-2:] if suffixes[-1:] == [".gz"] else suffixes[-1:])
@@ -283,28 +284,54 @@ def hash_picture(source: Source, path: str) -> str | None:
     return hash_file(source, path)
 
 
-def copy_to_raw(source: Source, path: str, sha256: str, target: Path) -> None:
+class Verified:
+    """A stream that raises at its end where it was not what `sha256` says, so that its copier stops."""
+
+    def __init__(self, stream: IO[bytes], path: str, sha256: str) -> None:
+        self._stream, self._path, self._sha256 = stream, path, sha256
+        self._digest = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        """So many bytes, fewer only at the end (an uploader takes a short read for the last); else all.
+
+        Raises:
+            WatchkeeperError: this is the end, and the content is another.
+        """
+        data = self._stream.read() if size < 0 else self._stream.read(size)
+        while len(data) < size and (more := self._stream.read(size - len(data))):
+            data += more
+        self._digest.update(data)
+        if (size < 0 or len(data) < size) and self._digest.hexdigest() != self._sha256:
+            raise WatchkeeperError(
+                f"file {self._path} changed while it was landed; run again when its writer is done"
+            )
+        return data
+
+
+def copy_to_raw(source: Source, path: str, sha256: str, target: AnyPath) -> None:
     """Copy once, verified, whole or not at all, read-only.
 
     Always a copy: a hard link would change with its source when that is overwritten in place.
     """
-    if target.exists():
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
-    digest = hashlib.sha256()
     try:
-        with source.open(path) as stream, temporary.open("xb") as out:
-            while chunk := stream.read(CHUNK):
-                digest.update(chunk)
-                out.write(chunk)
-        if digest.hexdigest() != sha256:
-            raise WatchkeeperError(
-                f"file {path} changed while it was landed; run again when its writer is done"
-            )
-        temporary.chmod(0o444)
-        temporary.replace(target)
+        if target.exists():
+            return
+        with source.open(path) as stream:
+            verified = Verified(stream, path, sha256)
+            target.upload(verified) if isinstance(target, S3Path) else store_read_only(verified, target)
     except OSError as error:
         raise WatchkeeperError(f"file {path} cannot be copied into the raw zone: {error}") from None
+
+
+def store_read_only(stream: Verified, target: Path) -> None:
+    """Write a file of this machine, whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("xb") as out:
+            while chunk := stream.read(CHUNK):
+                out.write(chunk)
+        temporary.chmod(0o444)
+        temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)

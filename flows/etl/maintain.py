@@ -34,6 +34,8 @@ from flows.etl.runners.config import RunnerName
 from flows.etl.runners.life import Engine
 from flows.etl.schema import refuse_incompatible
 from flows.etl.scores import kept
+from flows.paths import mapped
+from flows.s3_path import AnyPath, S3Path
 from flows.watched import watched
 
 
@@ -146,23 +148,36 @@ def sweep(settings: Settings, contract: Contract, upkeep: Upkeep) -> None:
     now = time.time()
     data = lake.folder(contract.identifier) / "data"
     folders = old_folders(data, now - settings.orphan_age_hours * 3600)
-    for path in orphans(settings, table, now, Manifests()):
-        with contextlib.suppress(FileNotFoundError):  # another maintenance was quicker
-            size = path.stat().st_size
-            path.unlink()
-            upkeep.files_removed += 1
-            upkeep.bytes_removed += size
+    removed = mapped(remove_file, orphans(settings, table, now, Manifests()))
+    upkeep.files_removed += len(removed) - removed.count(None)
+    upkeep.bytes_removed += sum(size or 0 for size in removed)
     remove_empty(folders)
+
+
+def remove_file(path: AnyPath) -> int | None:
+    """Remove a file; its size, or None where another maintenance was quicker."""
+    try:
+        size = path.stat().st_size
+        path.unlink()
+    except FileNotFoundError:
+        return None
+    return size
 
 
 def remove_abandoned(settings: Settings) -> None:
-    """Remove what killed runs left in staging, and half copies of the raw zone."""
+    """Remove what killed runs left in staging and half copied."""
     cutoff = time.time() - settings.orphan_age_hours * 3600
     folders = old_folders(settings.staging, cutoff)
-    half_copies = (path for path in old_files(settings.raw, cutoff) if path.suffix == ".tmp")
-    for path in [*old_files(settings.staging, cutoff), *half_copies]:
-        path.unlink(missing_ok=True)
+    mapped(remove_file, [*old_files(settings.staging, cutoff), *half_copies(settings, cutoff)])
     remove_empty(folders)
+
+
+def half_copies(settings: Settings, cutoff: float) -> list[AnyPath]:
+    """What killed runs left in the raw zone; in a bucket these are uploads of which nothing can be seen."""
+    if isinstance(settings.shared, S3Path):
+        settings.shared.end_uploads(cutoff)
+        return []
+    return [path for path in old_files(settings.raw, cutoff) if path.suffix == ".tmp"]
 
 
 def remove_empty(folders: list[Path]) -> None:

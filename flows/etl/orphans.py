@@ -16,7 +16,9 @@ from pyiceberg.table import StaticTable, Table
 from flows.config import Settings
 from flows.etl.lake import Lake
 from flows.etl.sources import PROPERTY, Sources
-from flows.etl.staged import local_path, profile_path
+from flows.etl.staged import profile_path
+from flows.paths import files_below, path_of
+from flows.s3_path import AnyPath
 
 
 class Manifests:
@@ -24,18 +26,18 @@ class Manifests:
 
     def __init__(self) -> None:
         self._lists: dict[str, list[ManifestFile]] = {}
-        self._files: dict[str, frozenset[Path]] = {}
+        self._files: dict[str, frozenset[AnyPath]] = {}
 
-    def named_by(self, versions: Iterable[Table], folder: Path) -> set[Path]:
+    def named_by(self, versions: Iterable[Table], folder: AnyPath) -> set[AnyPath]:
         """Every file that one of these versions of a table refers to, themselves included."""
-        names: set[Path] = set()
+        names: set[AnyPath] = set()
         lists: dict[str, list[ManifestFile]] = {}
-        files: dict[str, frozenset[Path]] = {}
+        files: dict[str, frozenset[AnyPath]] = {}
         for version in versions:
-            names.add(Path(local_path(version.metadata_location)))
+            names.add(path_of(version.metadata_location))
             for snapshot in version.snapshots():
                 place = snapshot.manifest_list
-                names.add(Path(local_path(place)))
+                names.add(path_of(place))
                 if snapshot.summary:
                     names.add(folder / "sources" / f"{snapshot.summary[PROPERTY]}.json")
                 if place not in lists:
@@ -47,14 +49,14 @@ class Manifests:
         return names.union(*files.values())
 
 
-def named_in(manifest: ManifestFile, io: FileIO) -> frozenset[Path]:
+def named_in(manifest: ManifestFile, io: FileIO) -> frozenset[AnyPath]:
     """A manifest, its data files, and their profiles."""
     entries = manifest.fetch_manifest_entry(io)
-    files = [Path(local_path(entry.data_file.file_path)) for entry in entries]
-    return frozenset([Path(local_path(manifest.manifest_path)), *files, *map(profile_path, files)])
+    files = [path_of(entry.data_file.file_path) for entry in entries]
+    return frozenset([path_of(manifest.manifest_path), *files, *map(profile_path, files)])
 
 
-def orphans(settings: Settings, table: Table, now: float, manifests: Manifests) -> list[Path]:
+def orphans(settings: Settings, table: Table, now: float, manifests: Manifests) -> list[AnyPath]:
     """Files of the table's folders that were orphans at `now`, in seconds since the epoch.
 
     A file costs one look. What only earlier versions name is read where something is left without it.
@@ -68,10 +70,10 @@ def orphans(settings: Settings, table: Table, now: float, manifests: Manifests) 
     if not left:
         return []
     named = manifests.named_by([table, *earlier_versions(table, cutoff)], folder)
-    if any(bad_rows in path.parents for path in left):
+    if any(str(path).startswith(f"{bad_rows}/") for path in left):
         runs = {run for path in named if path.parent.name == "sources" for run in quarantine_runs(path)}
         named |= {bad_rows / f"{run}.parquet" for run in runs}
-    return sorted(left - named)
+    return sorted(left - named, key=str)
 
 
 def earlier_versions(table: Table, cutoff: float) -> Iterator[Table]:
@@ -79,28 +81,29 @@ def earlier_versions(table: Table, cutoff: float) -> Iterator[Table]:
     log = table.metadata.metadata_log
     changes = [*(entry.timestamp_ms for entry in log), table.metadata.last_updated_ms]
     for entry, (_, end) in zip(log, pairwise(changes), strict=True):
-        if end >= cutoff * 1000 and Path(local_path(entry.metadata_file)).exists():
-            yield StaticTable.from_metadata(entry.metadata_file)
+        if end >= cutoff * 1000 and path_of(entry.metadata_file).exists():
+            yield StaticTable.from_metadata(entry.metadata_file, table.io.properties)
 
 
-def quarantine_runs(sources: Path) -> set[str]:
+def quarantine_runs(sources: AnyPath) -> set[str]:
     """The quarantine files that a snapshot's sources refer to."""
     return set(Sources.load(sources.parent, sources.stem).quarantined.values()) if sources.exists() else set()
 
 
-def old_files(folder: Path, cutoff: float) -> list[Path]:
+def old_files(folder: AnyPath, cutoff: float) -> list[AnyPath]:
     """Files that have not been touched since `cutoff`; runs may work in the folder meanwhile."""
-    paths = (Path(base, name) for base, _, names in os.walk(folder) for name in names)
-    return [path for path in paths if touched_before(path, cutoff)]
+    return [path for path in files_below(folder) if touched_before(path, cutoff)]
 
 
-def old_folders(folder: Path, cutoff: float) -> list[Path]:
-    """Folders below `folder`, the deepest first, that have not changed since `cutoff`."""
+def old_folders(folder: AnyPath, cutoff: float) -> list[Path]:
+    """Folders below `folder`, the deepest first, that have not changed since `cutoff`; a bucket has none."""
+    if not isinstance(folder, Path):
+        return []
     paths = (Path(base, name) for base, names, _ in os.walk(folder, topdown=False) for name in names)
     return [path for path in paths if touched_before(path, cutoff)]
 
 
-def touched_before(path: Path, moment: float) -> bool:
+def touched_before(path: AnyPath, moment: float) -> bool:
     """Whether it is older; what is gone meanwhile is not."""
     try:
         return path.lstat().st_mtime < moment

@@ -6,10 +6,8 @@ import uuid
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.expressions.parser import parse
 from pyiceberg.manifest import DataFile
@@ -24,7 +22,8 @@ from flows.etl.lake import Lake, files_of_sources, files_with
 from flows.etl.land import Landing, arrive, land, open_source, raw_path
 from flows.etl.schema import field_ids, refuse_incompatible
 from flows.etl.sources import Entry, Sources
-from flows.etl.staged import local_path
+from flows.paths import mapped, path_of, read_footer
+from flows.s3_path import AnyPath
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,8 @@ class Plan:
     landing: Landing
     replaced: list[DataFile]
     kind: str
-    folder: Path
-    output: Path
+    folder: AnyPath
+    output: AnyPath
     run: str
 
     @classmethod
@@ -237,7 +236,8 @@ def key_frame(files: list[DataFile], kinds: dict[str, str], except_sources: list
 def by_schema(files: list[DataFile]) -> list[list[str]]:
     """Paths grouped by Parquet schema: Spark reads files together only where their types agree."""
     groups: dict[str, list[str]] = defaultdict(list)
-    for file in files:
-        path = local_path(file.file_path)
-        groups[pq.read_schema(path).remove_metadata().to_string(show_field_metadata=False)].append(path)
+    paths = [path_of(file.file_path) for file in files]
+    for path, footer in zip(paths, mapped(read_footer, paths), strict=True):
+        schema = footer.schema.to_arrow_schema().remove_metadata()
+        groups[schema.to_string(show_field_metadata=False)].append(str(path))
     return list(groups.values())

@@ -84,7 +84,14 @@ def profile(spark: SparkSession, job: dict[str, Any], group: dict[str, Any], out
     parts += [count_texts(rows, part, job["layout"]) for part in parts_of(texts)]
     cells = reduce(DataFrame.unionByName, parts)
     cells.repartition("_file").write.partitionBy("_file").mode("overwrite").parquet(output)
-    return {"%s/_file=%d" % (output, row[0]): unquote(urlparse(row[1]).path) for row in files.collect()}
+    return {"%s/_file=%d" % (output, row[0]): plain(row[1]) for row in files.collect()}
+
+
+def plain(uri: str) -> str:
+    """A file as Spark names it, as the lake does: nothing is quoted, and S3 has one name."""
+    parts = urlparse(uri)
+    path = unquote(parts.path)
+    return path if parts.scheme == "file" else "s3://%s%s" % (parts.netloc, path)
 
 
 KEYS = ("_file", "period", "segment")

@@ -6,16 +6,16 @@ without lines), `rule`, `raw` (the row's text).
 
 import codecs
 from collections import Counter, defaultdict
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from flows.etl.contract import Contract
 from flows.etl.inspect_file import open_text
 from flows.etl.land import Arrival
 from flows.etl.sources import Sources
+from flows.paths import mapped, read_rows, write_rows
+from flows.s3_path import AnyPath
 
 SCHEMA = pa.schema(
     [
@@ -28,12 +28,12 @@ SCHEMA = pa.schema(
 )
 
 
-def collect(staged: list[Path], arrivals: list[Arrival], contract: Contract) -> pa.Table:
+def collect(staged: list[AnyPath], arrivals: list[Arrival], contract: Contract) -> pa.Table:
     """The job's quarantined rows with their line numbers, in the order of the files."""
     if not staged:
         return SCHEMA.empty_table()
     columns = {"source_file": "_source_file", "sha256": "_sha256", "rule": "_rule", "raw": "_raw"}
-    parts = [pq.read_table(path, columns=list(columns.values()), partitioning=None) for path in staged]
+    parts = mapped(lambda path: read_rows(path, list(columns.values())), staged)
     rows = pa.concat_tables(parts).rename_columns({old: new for new, old in columns.items()})
     numbered = rows.append_column("line", number_lines(rows, arrivals, contract))
     return (
@@ -67,7 +67,7 @@ def number_lines(rows: pa.Table, arrivals: list[Arrival], contract: Contract) ->
     return pa.array(numbers, pa.int64())
 
 
-def lines_of(path: Path, wanted: set[bytes]) -> dict[bytes, list[int]]:
+def lines_of(path: AnyPath, wanted: set[bytes]) -> dict[bytes, list[int]]:
     """Numbers of the lines that are one of `wanted`."""
     found: dict[bytes, list[int]] = defaultdict(list)
     with open_text(path) as stream:
@@ -86,22 +86,20 @@ def count_by_rule(rows: pa.Table) -> dict[str, int]:
     return {str(item["values"]): int(item["counts"].as_py()) for item in counts}
 
 
-def read_open(folder: Path, known: Sources) -> pa.Table:
+def read_open(folder: AnyPath, known: Sources) -> pa.Table:
     """The rows of the table's current source files: what a later correction replaced is not among them."""
     parts = []
     for run in sorted(set(known.quarantined.values())):
         files = [path for path, last in known.quarantined.items() if last == run]
-        parts.append(pq.read_table(folder / f"{run}.parquet", filters=[("source_file", "in", files)]))
+        parts.append(read_rows(folder / f"{run}.parquet", filters=[("source_file", "in", files)]))
     rows = pa.concat_tables(parts) if parts else SCHEMA.empty_table()
     return rows.sort_by([("source_file", "ascending"), ("line", "ascending")])
 
 
-def store(rows: pa.Table, folder: Path, run: str) -> Path | None:
+def store(rows: pa.Table, folder: AnyPath, run: str) -> AnyPath | None:
     """Write a run's rows; None where there are none."""
     if not len(rows):
         return None
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{run}.parquet"
-    temporary = path.with_suffix(".tmp")
-    pq.write_table(rows, temporary, compression="zstd")
-    return temporary.replace(path)
+    write_rows(rows, path)
+    return path

@@ -4,10 +4,8 @@ import argparse
 import csv
 import json
 import sys
-from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.markup import escape
 
 from flows.config import Settings, load_settings
@@ -19,6 +17,9 @@ from flows.etl.lake import Lake
 from flows.etl.quality import by_count
 from flows.etl.quarantine import SCHEMA, count_by_rule, read_open
 from flows.etl.sources import Sources
+from flows.etl.staged import parquet_below
+from flows.paths import read_rows
+from flows.s3_path import AnyPath
 from flows.session import session
 
 
@@ -60,13 +61,13 @@ def contract_of(settings: Settings, dataset: str, table: str) -> Contract:
     return load_table(settings.contracts, dataset, table)
 
 
-def read_run(folder: Path, run: str) -> pa.Table:
+def read_run(folder: AnyPath, run: str) -> pa.Table:
     """The rows that one run quarantined."""
     path = folder / f"{run}.parquet"
     if not path.is_file():
-        runs = ", ".join(sorted(file.stem for file in folder.glob("*.parquet"))) or "none"
+        runs = ", ".join(file.stem for file in parquet_below(folder)) or "none"
         raise WatchkeeperError(f"run {run!r} has no quarantined rows here; runs that have: {runs}")
-    return pq.read_table(path)
+    return read_rows(path)
 
 
 def show(shown: pa.Table, rows: pa.Table, known: Sources, form: str) -> None:

@@ -5,11 +5,12 @@ it changes in the same atomic step as the data.
 """
 
 import hashlib
-import uuid
 from collections.abc import Set
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
+
+from flows.paths import write_whole
+from flows.s3_path import AnyPath
 
 PROPERTY = "watchkeeper.sources"
 
@@ -52,18 +53,15 @@ class Sources(BaseModel):
             quarantined=quarantined | change.quarantined,
         )
 
-    def store(self, folder: Path) -> str:
+    def store(self, folder: AnyPath) -> str:
         """Write under its sha256, whole or not at all; returns that sha256."""
-        text = self.model_dump_json(exclude_none=True)
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".{uuid.uuid4().hex}.tmp"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(folder / f"{digest}.json")
+        text = self.model_dump_json(exclude_none=True).encode()
+        digest = hashlib.sha256(text).hexdigest()
+        write_whole(folder / f"{digest}.json", text)
         return digest
 
     @classmethod
-    def load(cls, folder: Path, digest: str | None) -> "Sources":
+    def load(cls, folder: AnyPath, digest: str | None) -> "Sources":
         """The sources of a snapshot; none for a table without one."""
         if digest is None:
             return cls()

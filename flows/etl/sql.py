@@ -28,7 +28,8 @@ from flows.config import load_settings
 from flows.console import mebibytes
 from flows.errors import WatchkeeperError, run_command
 from flows.etl.lake import Lake
-from flows.etl.staged import local_path
+from flows.paths import in_arrow, path_of
+from flows.s3_path import AnyPath
 
 MARK = "::"
 """Between table and column in the planner's stand-ins, so that a filter tells which table it is for."""
@@ -46,7 +47,7 @@ class Scan:
     """The files that a query reads of one table."""
 
     table: str
-    paths: list[str]
+    paths: list[AnyPath]
     bytes: int
     files_in_table: int
     schema: pa.Schema
@@ -77,7 +78,13 @@ class Query:
         return {name: table for name, table in found.items() if table is not None}
 
     def _register(self, scan: Scan) -> None:
-        data = ds.dataset(scan.paths, schema=scan.schema, format="parquet")
+        found = [in_arrow(path) for path in scan.paths]
+        data = ds.dataset(
+            [name for name, _ in found],
+            schema=scan.schema,
+            format="parquet",
+            filesystem=found[0][1] if found else None,
+        )
         self.connection.register(scan.table + MARK, data)
         create_view(self.connection, scan.table, "*", scan.table + MARK)
 
@@ -235,7 +242,7 @@ def plan_scan(name: str, table: Table, snapshot: int | None, filters: BooleanExp
         tasks = list(table.scan(row_filter=filters, snapshot_id=snapshot).plan_files())
     except (TypeError, ValueError, OverflowError):  # a literal that does not fit the column's type
         tasks = every
-    paths = [local_path(task.file.file_path) for task in tasks]
+    paths = [path_of(task.file.file_path) for task in tasks]
     return Scan(name, paths, sum(task.file.file_size_in_bytes for task in tasks), len(every), schema)
 
 

@@ -2,17 +2,14 @@
 
 import hashlib
 import json
-import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyiceberg.table import Table
 
 from flows.config import CHECKOUT, Settings
@@ -25,6 +22,8 @@ from flows.etl.quality import Facts, Verdict, judge
 from flows.etl.runners.life import Engine
 from flows.etl.sources import Entry, Sources
 from flows.etl.staged import count_copies, count_kept, count_rows, lake_files, quarantine_files
+from flows.paths import read_footer, remove_folder, total
+from flows.s3_path import AnyPath
 
 PREFIX = "watchkeeper."
 
@@ -51,7 +50,7 @@ class TableResult:
 class Staged:
     """Spark's output, counted."""
 
-    files: list[Path]
+    files: list[AnyPath]
     facts: Facts
     bad_rows: pa.Table
 
@@ -60,7 +59,7 @@ Describe = Callable[[Settings, Plan], dict[str, Any]]
 """Puts a plan into the words of its Spark job."""
 
 
-def write_job(settings: Settings, plan: Plan, describe: Describe = job_of) -> Path:
+def write_job(settings: Settings, plan: Plan, describe: Describe = job_of) -> AnyPath:
     """Write the job's arguments and the manifest of its files; returns the job's path."""
     plan.folder.mkdir(parents=True, exist_ok=True)
     (plan.folder / "manifest.json").write_text(manifest(plan), encoding="utf-8")
@@ -136,7 +135,7 @@ def history(table: Table | None) -> list[float]:
     return [rows / files for rows, files in counts if files]
 
 
-def newest_event(plan: Plan, files: list[Path]) -> datetime | None:
+def newest_event(plan: Plan, files: list[AnyPath]) -> datetime | None:
     """The newest event time of the table with these files, from the footers and the last snapshot."""
     column = plan.contract.event_time
     if column is None:
@@ -148,9 +147,9 @@ def newest_event(plan: Plan, files: list[Path]) -> datetime | None:
     return max((moment for moment in newest if moment), default=None)
 
 
-def event_bound(file: Path, column: str) -> datetime | None:
+def event_bound(file: AnyPath, column: str) -> datetime | None:
     """Largest value of a time column by a Parquet file's statistics, as naive UTC."""
-    metadata = pq.read_metadata(file)
+    metadata = read_footer(file)
     index = metadata.schema.names.index(column)
     groups = (
         metadata.row_group(number).column(index).statistics for number in range(metadata.num_row_groups)
@@ -191,15 +190,15 @@ def commit(settings: Settings, plan: Plan, staged: Staged, flow_run_id: str) -> 
         source_files=len(plan.landing.readable),
         files_quarantined=len(plan.landing.rejected),
         files=len(staged.files),
-        bytes=sum(file.stat().st_size for file in staged.files),
+        bytes=total(staged.files),
         snapshot_id=snapshot.snapshot_id if snapshot else None,
     )
 
 
 def discard(plan: Plan, *, data: bool = False) -> None:
     """Remove what a run leaves in staging; with `data`, also what it wrote for the lake."""
-    shutil.rmtree(plan.folder, ignore_errors=True)
-    shutil.rmtree(plan.output if data else plan.output / "_sink=1", ignore_errors=True)
+    remove_folder(plan.folder)
+    remove_folder(plan.output if data else plan.output / "_sink=1")
 
 
 def sources_of(plan: Plan, staged: Staged) -> Sources:

@@ -23,7 +23,9 @@ from flows.errors import WatchkeeperError
 from flows.etl.contract import Contract, load_dataset
 from flows.etl.lake import Lake
 from flows.etl.land import raw_path
+from flows.paths import refuse_outage
 from flows.retrain.split import Item, SplitFile, counts, perceptual_hash
+from flows.s3_path import AnyPath
 from services.bento.manifest import Snapshot
 from services.bento.predictor import Picture, UnreadableImageError, decode, descriptors
 
@@ -152,14 +154,14 @@ def read_articles(table: Table, contract: Contract, snapshot: int) -> pa.Table:
     return rows.take([n for n, article in enumerate(ids) if n == 0 or ids[n - 1] != article])
 
 
-def pictures_of(settings: Settings, articles: pa.Table) -> Iterator[Path]:
+def pictures_of(settings: Settings, articles: pa.Table) -> Iterator[AnyPath]:
     """Where the raw zone keeps each article's picture, as it was in this snapshot."""
     for sha256, path in zip(articles["sha256"].to_pylist(), articles["path"].to_pylist(), strict=True):
         yield raw_path(settings.raw, sha256, path)
 
 
 def decoded(
-    folder: Path, pictures: Sequence[Path], size: tuple[int, int], on_progress: OnProgress
+    folder: Path, pictures: Sequence[AnyPath], size: tuple[int, int], on_progress: OnProgress
 ) -> tuple[pa.Table, npt.NDArray[np.uint8]]:
     """Facts (`phash`, `error`, descriptors) and pixels of all pictures, from the cache where it has them."""
     if not (folder / "facts.parquet").exists():
@@ -170,7 +172,7 @@ def decoded(
 
 
 def decode_all(
-    folder: Path, pictures: Sequence[Path], size: tuple[int, int], on_progress: OnProgress
+    folder: Path, pictures: Sequence[AnyPath], size: tuple[int, int], on_progress: OnProgress
 ) -> None:
     """Decode in threads, straight into the file; the facts are written last and mean that all is there."""
     shape = (len(pictures), *size, 3)
@@ -193,9 +195,10 @@ def decode_all(
     temporary.replace(folder / "facts.parquet")
 
 
-def decode_one(path: Path, size: tuple[int, int]) -> Picture | str:
+def decode_one(path: AnyPath, size: tuple[int, int]) -> Picture | str:
     """A picture, or why there is none."""
     try:
         return decode(path.read_bytes(), *size)
     except (UnreadableImageError, OSError) as error:
+        refuse_outage(path, error)
         return str(error)

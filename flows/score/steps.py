@@ -3,10 +3,8 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from flows.console import OnProgress, no_log, no_progress
 from flows.etl import steps as etl
@@ -14,6 +12,8 @@ from flows.etl.land import Landing
 from flows.etl.plan import Plan
 from flows.etl.runners.life import Engine
 from flows.etl.steps import Staged, TableResult
+from flows.paths import read_rows
+from flows.s3_path import AnyPath
 from flows.score.images import Mark
 from flows.score.plan import Scoring
 
@@ -50,15 +50,10 @@ def run_spark(
     return replace(plan, landing=Landing(arrivals, plan.landing.skipped)), staged, dict(labels.most_common())
 
 
-def new_rows(files: list[Path]) -> Iterator[pa.Table]:
+def new_rows(files: list[AnyPath]) -> Iterator[pa.Table]:
     """The rows of a job's files that it scored itself; those that stayed have no sha256."""
     for file in files:
-        yield pq.read_table(
-            file,
-            columns=["_source_file", "_sha256", "label"],
-            filters=[("_sha256", "!=", "")],
-            partitioning=None,
-        )
+        yield read_rows(file, ["_source_file", "_sha256", "label"], filters=[("_sha256", "!=", "")])
 
 
 def unchanged(scoring: Scoring, plan: Plan) -> ScoreResult:

@@ -23,7 +23,7 @@ from flows.drift import verdicts
 from flows.etl.contract import load_all
 from flows.etl.lake import Change, Lake
 from flows.etl.sources import Entry, Sources
-from flows.etl.staged import local_path
+from flows.etl.staged import plain_path
 from flows.etl.steps import PREFIX
 from flows.server import server
 from services.bento.registry import Registry
@@ -84,10 +84,10 @@ def fill_lake(settings: Settings, tables: int) -> None:
     lake = Lake(settings)
     for number in range(COMMITS):
         commit(lake, first, number)
-    made = lake.folder(first.identifier)
-    metadata = Path(local_path(lake.catalog.load_table(first.identifier).metadata_location))
+    made = Path(str(lake.folder(first.identifier)))
+    metadata = Path(plain_path(lake.catalog.load_table(first.identifier).metadata_location))
     for contract in others:
-        folder = lake.folder(contract.identifier)
+        folder = Path(str(lake.folder(contract.identifier)))
         shutil.copytree(made, folder)
         if not lake.catalog.namespace_exists(contract.dataset):
             lake.catalog.create_namespace(contract.dataset)

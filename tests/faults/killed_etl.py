@@ -67,8 +67,8 @@ def when_spark_has_written(settings: Settings) -> None:
     """Die as soon as one data file is there, whole or not."""
 
     def watch() -> None:
-        known = set(settings.lake.glob("*/*/data/*/**/*.parquet"))
-        while not set(settings.lake.glob("*/*/data/*/**/*.parquet")) - known:
+        known = set((settings.home / "lake").glob("*/*/data/*/**/*.parquet"))
+        while not set((settings.home / "lake").glob("*/*/data/*/**/*.parquet")) - known:
             time.sleep(0.005)
         die()
 

@@ -145,9 +145,9 @@ def test_orphans_are_told_when_two_maintenances_should_have_had_them(settings: S
         found = Said(orphans.collect())
         return found.of(ORPHAN_FILES, **RETAIL), found.of(ORPHAN_BYTES, **RETAIL)
 
-    table = settings.lake / "online_retail" / "transactions"
+    table = settings.home / "lake" / "online_retail" / "transactions"
     killed = table / "data" / "killed" / "part-0.parquet"
-    refused = settings.quarantine / "online_retail" / "transactions" / "refused.parquet"
+    refused = settings.home / "quarantine" / "online_retail" / "transactions" / "refused.parquet"
     for path in (killed, refused):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"12345")

@@ -95,7 +95,7 @@ def test_the_same_file_lands_once(settings: Settings, tmp_path: Path, table_exis
         second()
     assert run_table(settings, CONTRACT, source).outcome == "unchanged", "planned anew there is nothing to do"
     assert [row for row in rows_held(settings) if row[0] == "a.csv"] == [("a.csv", 1)]
-    runs = list((settings.lake / "online_retail" / "transactions" / "data").iterdir())
+    runs = list((settings.home / "lake" / "online_retail" / "transactions" / "data").iterdir())
     assert len(runs) == 1 + table_exists, "what the overtaken run wrote is gone"
 
 

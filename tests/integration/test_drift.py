@@ -171,7 +171,7 @@ def test_each_file_is_profiled_once_beside_itself(shop: Shop) -> None:
     february(settings, contract)
     profiled(settings, Question("shop.sales"))
     assert Summaries(settings, contract).scales == scales, "bins never move"
-    assert not list((settings.staging / "drift").iterdir())
+    assert not list((settings.home / "staging" / "drift").iterdir())
 
 
 @pytest.mark.parametrize("fault", ["truncated", "not Parquet", "gone", "of another file", "other columns"])

@@ -87,7 +87,7 @@ def test_the_job_as_a_process_of_its_own_does_the_same(settings: Settings, tmp_p
     assert (cold.rows_committed, cold.rows_quarantined, cold.files) == (40, 1, warm.files)
     assert content_hash(other, TABLE) == content_hash(settings, TABLE)
     assert bad_rows(other, CONTRACT) == bad_rows(settings, CONTRACT)
-    assert not list(other.staging.glob("*/*/*")), "staging is left clean"
+    assert not list((other.home / "staging").glob("*/*/*")), "staging is left clean"
 
 
 def test_a_corrected_file_replaces_its_rows_and_nothing_else(settings: Settings, tmp_path: Path) -> None:
@@ -376,7 +376,7 @@ def test_too_many_bad_rows_commit_nothing_and_can_be_seen(settings: Settings, tm
         run_table(settings, CONTRACT, tmp_path / "in")
     assert lake_contents(settings) == before
     run = str(refused.value).partition("--run ")[2][:12]
-    kept = pq.read_table(settings.quarantine / "online_retail" / "transactions" / f"{run}.parquet")
+    kept = pq.read_table(settings.home / "quarantine" / "online_retail" / "transactions" / f"{run}.parquet")
     assert kept["line"].to_pylist() == [2, 3, 4]
     write_csv(tmp_path / "in" / "b.csv", [retail_row(StockCode="mended")])
     assert run_table(settings, CONTRACT, tmp_path / "in").rows_committed == 1

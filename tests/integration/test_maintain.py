@@ -156,7 +156,7 @@ def test_the_sweep_removes_old_orphans_and_nothing_else(settings: Settings, tmp_
     history = [
         content_hash(settings, TABLE, str(s.snapshot_id)) for s in table_of(settings, TABLE).snapshots()
     ]
-    folder = Lake(settings).folder(TABLE)
+    folder = settings.home / "lake" / "online_retail" / "transactions"
     killed = folder / "data" / "killedrun"
     (killed / "_temporary" / "0" / "_temporary").mkdir(parents=True)
     orphans = [
@@ -195,7 +195,7 @@ def test_what_a_reader_opened_within_the_age_stays_until_the_age_is_over(
     expire(settings_of(settings.home, snapshot_retention_days=MOMENT), CONTRACT, Upkeep())
     assert len(table_of(settings, TABLE).snapshots()) == 1
     assert not opened & data_files(settings, TABLE).keys()
-    make_old(settings.lake)
+    make_old(settings.home / "lake")
     assert swept(settings).files_removed == 0
     assert reader.run().fetchall() == [(8,)]
     assert by_iceberg.scan().to_arrow().num_rows == 8
@@ -213,7 +213,7 @@ def test_a_query_by_an_earlier_moment_is_needed_as_long_as_its_snapshot_lives(
     load(settings, tmp_path / "in", "a")
     load(settings, tmp_path / "in", "a", Quantity=9)
     first = str(table_of(settings, TABLE).snapshots()[0].snapshot_id)
-    make_old(settings.lake)
+    make_old(settings.home / "lake")
     swept(settings, orphan_age_hours=MOMENT)
     assert ask(settings, f"SELECT DISTINCT quantity FROM {TABLE}", first) == [(6,)]
     assert ask(settings, f"SELECT DISTINCT quantity FROM {TABLE}") == [(9,)]
@@ -231,7 +231,7 @@ def test_what_is_in_quarantine_stays_while_a_snapshot_refers_to_it(
     write_csv(tmp_path / "in" / "c.csv", [retail_row(UnitPrice=-4)])
     with pytest.raises(WatchkeeperError):
         run_table(settings, CONTRACT, tmp_path / "in")
-    folder = settings.quarantine / "online_retail" / "transactions"
+    folder = settings.home / "quarantine" / "online_retail" / "transactions"
     assert len(files_below(folder)) == 3, "two commits and one that was refused"
     make_old(settings.home, days=2)
     assert swept(settings).files_removed == 0, "younger than the retention"
@@ -250,28 +250,28 @@ def test_what_is_in_quarantine_stays_while_a_snapshot_refers_to_it(
 
 def test_what_killed_runs_left_in_staging_and_the_raw_zone_goes(settings: Settings, tmp_path: Path) -> None:
     load(settings, tmp_path / "in", "a")
-    raw = files_below(settings.raw)
+    raw = files_below(settings.home / "lake" / "raw")
     left = [
-        settings.staging / "online_retail" / "transactions" / "killed" / "job.json",
-        settings.staging / "online_retail" / "transactions" / "killed" / "spark-tmp" / "block" / "x",
-        settings.raw / "ab" / ".half.tmp",
+        settings.home / "staging" / "online_retail" / "transactions" / "killed" / "job.json",
+        settings.home / "staging" / "online_retail" / "transactions" / "killed" / "spark-tmp" / "block" / "x",
+        settings.home / "lake" / "raw" / "ab" / ".half.tmp",
     ]
     for path in left:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
     make_old(settings.home)
-    running = settings.staging / "online_retail" / "transactions" / "running"
+    running = settings.home / "staging" / "online_retail" / "transactions" / "running"
     (running / "spark-tmp").mkdir(parents=True)
     (running / "job.json").write_text("{}")
     remove_abandoned(settings)
-    assert files_below(settings.staging) == {running / "job.json"}
+    assert files_below(settings.home / "staging") == {running / "job.json"}
     assert not left[0].parent.exists()
     assert (running / "spark-tmp").is_dir()
-    assert files_below(settings.raw) == raw
+    assert files_below(settings.home / "lake" / "raw") == raw
 
 
 def test_maintenance_is_not_disturbed_by_a_run_that_cleans_up(settings: Settings) -> None:
-    folder = settings.staging / "online_retail" / "transactions"
+    folder = settings.home / "staging" / "online_retail" / "transactions"
     folder.mkdir(parents=True)
     done = threading.Event()
 

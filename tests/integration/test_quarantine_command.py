@@ -72,7 +72,8 @@ def test_machines_get_every_row_as_it_is(
 def test_one_run_can_be_asked_for_and_a_wrong_one_is_said(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    [run] = [path.stem for path in (settings.quarantine / "online_retail" / "transactions").iterdir()]
+    folder = settings.home / "quarantine" / "online_retail" / "transactions"
+    [run] = [path.stem for path in folder.iterdir()]
     _, text, _ = said(settings, monkeypatch, capsys, "--run", run, "--limit", "0", "--format", "json")
     assert len(json.loads(text)) == 12
     code, _, error = said(settings, monkeypatch, capsys, "--run", "nope")

@@ -192,7 +192,7 @@ def test_what_does_not_decode_is_counted_and_named(tmp_path: Path, monkeypatch: 
     run_table(settings, CONTRACT, tmp_path / "source")
     rows = table_of(settings, CONTRACT.identifier).scan().to_arrow().to_pylist()
     victim = next(row for row in rows if row["article_id"] == "a00003")
-    raw = raw_path(settings.raw, victim["image_sha256"], victim["image_path"])
+    raw = Path(str(raw_path(settings.raw, victim["image_sha256"], victim["image_path"])))
     raw.chmod(0o644)
     raw.write_bytes(b"no picture")
     data = Retraining("garments", "garments", None, 0).load(CONFIG, no_progress)

@@ -21,6 +21,7 @@ from flows.etl.land import open_source
 from flows.etl.runners.life import Engine
 from flows.etl.runners.local import LocalRunner
 from flows.etl.scores import contract_of, contracts_of
+from flows.s3_path import AnyPath
 from flows.score import steps
 from flows.score.champion import find_champion
 from flows.score.plan import Scoring
@@ -56,11 +57,11 @@ class WarmScorer(Engine):
         self.local = LocalRunner(settings)
         super().__init__(self.local)
 
-    def run(self, program: str, path: Path, name: str, on_progress: object, on_log: object) -> None:
+    def run(self, program: str, path: AnyPath, name: str, on_progress: object, on_log: object) -> None:
         """See `Engine.run`."""
         from flows.score.spark_job import score
 
-        start_spark(self.local.spark_conf(path.parent))
+        start_spark(self.local.spark_conf(Path(str(path.parent))))
         from flows.etl import spark_job  # after the scores' job, which shows it its `transform`
 
         spark_job.report_progress = lambda spark, every_seconds=0.5: None
@@ -199,7 +200,7 @@ def test_the_same_pictures_and_champion_again_start_no_spark_and_commit_nothing(
         assert (result.outcome, result.images_unchanged) == ("unchanged", GOOD + 2)
         assert result.snapshot_id == first.snapshot_id
     assert lake_contents(settings) == before
-    assert not list(settings.staging.rglob("*.json"))
+    assert not list((settings.home / "staging").rglob("*.json"))
 
 
 def test_only_new_and_changed_pictures_are_scored(settings: Settings, tmp_path: Path) -> None:

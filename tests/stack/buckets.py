@@ -1,13 +1,17 @@
 """A bucket of a real S3-speaking server, MinIO, and beside it moto's Glue: what a lake on AWS is made of."""
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import boto3
 import pytest
+from moto.core.exceptions import JsonRESTError
+from moto.glue.responses import GlueResponse
 from moto.server import ThreadedMotoServer
 
 from tests.factories import free_port
@@ -15,6 +19,8 @@ from tests.stack.programs import running
 
 ACCOUNT = {"AWS_ACCESS_KEY_ID": "watchkeeper", "AWS_SECRET_ACCESS_KEY": "watchkeeper"}
 REGION = "eu-central-1"
+LOCK = threading.Lock()
+UPDATE = GlueResponse.update_table
 
 
 @contextmanager
@@ -32,15 +38,26 @@ def minio(folder: Path) -> Iterator[str]:
         yield f"http://{address}"
 
 
+def update_table(self: GlueResponse) -> Any:
+    """Replace the version that is named, or refuse: moto alone replaces whichever there is."""
+    with LOCK:
+        said, name = self.parameters.get("VersionId"), self.parameters["TableInput"]["Name"]
+        table = self.glue_backend.get_table(self.parameters["DatabaseName"], name)
+        if said not in (None, table.as_dict()["VersionId"]):
+            raise JsonRESTError("ConcurrentModificationException", f"{name} is no longer version {said}")
+        return UPDATE(self)
+
+
 @contextmanager
 def moto() -> Iterator[str]:
-    """The address of a moto of one's own."""
+    """The address of a moto of one's own, whose Glue keeps to table versions as the real one does."""
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
-        host, port = server.get_host_and_port()
-        yield f"http://{host}:{port}"
+        with patch.object(GlueResponse, "update_table", update_table):
+            host, port = server.get_host_and_port()
+            yield f"http://{host}:{port}"
     finally:
         server.stop()
 

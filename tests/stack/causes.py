@@ -219,7 +219,7 @@ def landing_backlog(stack: Stack) -> Begun:
 
 def table_orphans(stack: Stack) -> Begun:
     """What a run that was killed last week had written; then maintenance."""
-    path = stack.settings.lake / "old" / "items" / "data" / "killed" / "part-0.parquet"
+    path = stack.settings.home / "lake" / "old" / "items" / "data" / "killed" / "part-0.parquet"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"half")
     then = time.time() - 7 * DAY

@@ -144,3 +144,28 @@ def test_everything_that_is_kept_is_kept_in_the_home(tmp_path: Path, monkeypatch
         name: tmp_path / "h" / place for name, place in folders.items()
     }
     assert not (tmp_path / "h").exists()  # asking makes nothing
+
+
+def test_a_store_has_what_is_shared_and_the_home_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WATCHKEEPER_STORE", "s3://the-lake/a/b/")
+    settings = load_settings()
+    assert str(settings.raw) == "s3://the-lake/a/b/lake/raw"
+    assert str(settings.staging) == "s3://the-lake/a/b/staging"
+    assert str(settings.quarantine) == "s3://the-lake/a/b/quarantine"
+    assert settings.drift == settings.home / "drift"
+
+
+@pytest.mark.parametrize(
+    "said", ["/srv/lake", "s3:/lake", "s3://", "s3://The_Lake/a", "s3://lake/a b", "s3://l//a"]
+)
+def test_what_is_no_bucket_is_no_store(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WATCHKEEPER_STORE", said)
+    with pytest.raises(WatchkeeperError, match=r"WATCHKEEPER_STORE: .*s3://bucket/prefix.*WATCHKEEPER_HOME"):
+        load_settings()
+
+
+def test_the_region_is_told_to_whatever_asks_awss_own_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("WATCHKEEPER_AWS_REGION", "eu-west-1")
+    load_settings()
+    assert os.environ["AWS_REGION"] == "eu-west-1"

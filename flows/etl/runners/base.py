@@ -4,10 +4,10 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Literal, Protocol
 
 from flows.errors import WatchkeeperError
+from flows.s3_path import AnyPath
 
 OnProgress = Callable[[int, int], None]
 OnLog = Callable[[str], None]
@@ -36,7 +36,7 @@ class SparkJob:
     """
 
     program: str
-    path: Path
+    path: AnyPath
     name: str
     flow: str = "none"
     run: str = "none"
@@ -52,7 +52,7 @@ class SparkJob:
         return digest(self.run, self.name)
 
     @property
-    def summary(self) -> Path:
+    def summary(self) -> AnyPath:
         """What the program leaves when all is done."""
         return self.path.parent / "_summary.json"
 

@@ -5,12 +5,12 @@ A file for each job that has ended, in a folder a day. What others that run now 
 
 import json
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from flows.etl.runners.base import Cost, Handle, SparkJobError
 from flows.etl.runners.config import RunnerSettings
-from flows.etl.runners.files import listed, write_whole
+from flows.paths import json_in, write_whole
+from flows.s3_path import AnyPath
 
 
 class BudgetError(SparkJobError):
@@ -24,7 +24,7 @@ class Spending:
         folder: here or on S3.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: AnyPath) -> None:
         self.folder = folder
 
     def add(self, handle: Handle, run: str, cost: Cost, when: datetime | None = None) -> None:
@@ -32,11 +32,11 @@ class Spending:
         entry = {"run": run, "dollars": cost.dollars or 0.0, "hours": dict(cost.hours), "bound": cost.bound}
         day = when or datetime.now(UTC)
         name = f"{handle.where or 'here'}-{handle.id or 'all'}.json"
-        write_whole(self.folder / f"{day:%Y-%m-%d}" / name, json.dumps(entry))
+        write_whole(self.folder / f"{day:%Y-%m-%d}" / name, json.dumps(entry).encode())
 
     def of(self, day: date) -> list[dict[str, Any]]:
         """The entries of a day."""
-        return [json.loads(path.read_text(encoding="utf-8")) for path in listed(self.folder / f"{day}")]
+        return [json.loads(path.read_text(encoding="utf-8")) for path in json_in(self.folder / f"{day}")]
 
     def sums(self, run: str, now: datetime | None = None) -> tuple[float, float]:
         """Dollars of a flow run, which may have begun the day before, and of today."""

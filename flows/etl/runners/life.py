@@ -7,7 +7,6 @@ job that already runs; whatever ends the wait, ends the job.
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol, TypeVar
 
 from flows.etl.runners.base import (
@@ -24,6 +23,7 @@ from flows.etl.runners.base import (
 )
 from flows.etl.runners.cause import cause_of
 from flows.etl.runners.records import Record, Records
+from flows.s3_path import AnyPath
 
 PATIENCE_SECONDS = 300.0
 """For which a service that does not answer is asked again, before the wait for the job is given up."""
@@ -82,7 +82,7 @@ class Engine:
     watch: Watch | None = None
     costs: list[Cost] = field(default_factory=list)
 
-    def run(self, program: str, path: Path, name: str, on_progress: OnProgress, on_log: OnLog) -> None:
+    def run(self, program: str, path: AnyPath, name: str, on_progress: OnProgress, on_log: OnLog) -> None:
         """Run a program on the job that lies at `path`; see `run_job`."""
         job = SparkJob(program, path, name, self.flow, self.run_id)
         records = self.records if self.runner.outlives else None

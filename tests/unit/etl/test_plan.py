@@ -66,7 +66,7 @@ def commit(
 ) -> None:
     """A commit of rows, as if Spark had written them."""
     lake = Lake(settings)
-    folder = lake.folder(contract.identifier) / "data" / f"run{len(rows)}" / "_sink=0" / cell
+    folder = Path(str(lake.folder(contract.identifier))) / "data" / f"run{len(rows)}" / "_sink=0" / cell
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"part-{len(list(folder.iterdir()))}.parquet"
     schema = schema_to_pyarrow(schema_of(contract), include_field_ids=True)
@@ -110,8 +110,8 @@ def test_a_first_run_lands_its_source_and_replaces_nothing(settings: Settings, t
     plan = make_plan(settings, stall(tmp_path), str(put(tmp_path / "in", a="x,2010-01-01,1\n")), Again())
     assert (paths(plan.landing.arrivals), plan.base, plan.replaced) == (["a.csv"], None, [])
     assert not plan.nothing_to_do
-    assert plan.folder.is_relative_to(settings.staging / "market" / "stall")
-    assert plan.output.is_relative_to(settings.lake / "market" / "stall" / "data")
+    assert plan.folder.is_relative_to(settings.home / "staging" / "market" / "stall")
+    assert plan.output.is_relative_to(settings.home / "lake" / "market" / "stall" / "data")
     assert plan.run in plan.folder.parts
     assert plan.run in plan.output.parts
 
@@ -145,7 +145,7 @@ def test_a_flow_run_that_plans_the_same_again_finds_its_own_place(settings: Sett
 def test_planning_leaves_the_lake_as_it_was(settings: Settings, tmp_path: Path) -> None:
     make_plan(settings, stall(tmp_path), str(put(tmp_path / "in", a="x,2010-01-01,1\n")), Again())
     files = {path for path in settings.home.rglob("*") if path.is_file()}
-    assert all(path.is_relative_to(settings.raw) for path in files)
+    assert all(path.is_relative_to(settings.home / "lake" / "raw") for path in files)
 
 
 @pytest.mark.parametrize("rows", ["", "\n  \n"])
@@ -202,7 +202,7 @@ def test_a_contract_that_does_not_fit_its_table_stops_before_anything_lands(
     other = stall(tmp_path, "amount: {type: int}", "amount: {type: string}")
     with pytest.raises(WatchkeeperError, match="does not fit its table"):
         make_plan(settings, other, str(put(tmp_path / "in", a="x,2010-01-01,1\n")), Again())
-    assert not settings.raw.exists()
+    assert not (settings.home / "lake" / "raw").exists()
 
 
 DAYS: dict[str, list[date]] = {

@@ -22,12 +22,13 @@ from flows.etl.runners.base import (
 )
 from flows.etl.runners.life import Unwatched, pauses, run_job
 from flows.etl.runners.records import Records
+from flows.s3_path import AnyPath
 
 
 class Service:
     """A service that keeps jobs, each with the states that it will be seen in; the last one lasts."""
 
-    def __init__(self, *phases: Phase, summary: Path | None = None) -> None:
+    def __init__(self, *phases: Phase, summary: AnyPath | None = None) -> None:
         self.plan, self.summary = list(phases), summary
         self.jobs: dict[str, list[Phase]] = {}
         self.cancelled: list[str] = []

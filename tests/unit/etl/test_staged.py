@@ -26,8 +26,8 @@ from flows.etl.staged import (
     count_rows,
     data_file,
     lake_files,
-    local_path,
     partition_of,
+    plain_path,
     quarantine_files,
 )
 from tests.factories import contract_in
@@ -159,7 +159,7 @@ def test_a_data_file_has_the_rows_and_the_bounds_of_its_footer(tmp_path: Path) -
     made = data_file(path, table)
     # Letter by letter, as Iceberg takes a location.
     assert made.file_path == str(path)
-    assert local_path(made.file_path) == local_path(f"file://{path}") == str(path)
+    assert plain_path(made.file_path) == plain_path(f"file://{path}") == str(path)
     assert made.partition == Record(491, 2)
     assert (made.record_count, made.file_size_in_bytes) == (2, path.stat().st_size)
     assert made.sort_order_id == table.default_sort_order_id
