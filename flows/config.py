@@ -39,6 +39,14 @@ class Settings(RunnerSettings):
     prefect_ui_url: str | None = Field(
         default=None, description="Address of its pages, for links; where its API is, unless said."
     )
+    athena_workgroup: str = Field(
+        default="watchkeeper", description="Athena's workgroup: where results go, how much a query may read."
+    )
+    athena_dollars_per_tb: float = Field(
+        default=5.0,
+        ge=0,
+        description="Price of Athena, dollars a terabyte read; us-east-1 and eu-west-1, 2026-11.",
+    )
     snapshot_retention_days: float = Field(
         default=30, gt=0, description="Days that a superseded lake snapshot stays readable."
     )

@@ -1,0 +1,1 @@
+"""AWS beside the runners: what an account must have and allow, as `deployments/aws/stack.yaml` says it."""
