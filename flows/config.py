@@ -47,6 +47,14 @@ class Settings(RunnerSettings):
         ge=0,
         description="Price of Athena, dollars a terabyte read; us-east-1 and eu-west-1, 2026-11.",
     )
+    serve_url: str | None = Field(
+        default=None,
+        description="Where the health flow asks the service; its host and port of above, unless said.",
+    )
+    grafana_api_url: str | None = Field(
+        default=None,
+        description="Where the health flow asks Grafana, where that is not the address for links.",
+    )
     snapshot_retention_days: float = Field(
         default=30, gt=0, description="Days that a superseded lake snapshot stays readable."
     )

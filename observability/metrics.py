@@ -395,6 +395,19 @@ COLLECTOR_SECONDS = _pulled(
     "collector_duration_seconds", "gauge", "Time that a collector of the exporter took.", {"collector": None}
 )
 
+PROBE: Labels = {
+    "probe": ("prefect", "tables", "store", "serve", "statsd", "prometheus", "grafana", "receiver")
+}
+"""Dependencies that the health flow asks; named as the job or collector of other series on it, if any."""
+PROBE_UP = _pulled(
+    "probe_success",
+    "gauge",
+    "One where a probe was answered, zero where not; none of what is not set up.",
+    PROBE,
+)
+PROBE_SECONDS = _pulled("probe_duration_seconds", "gauge", "Time that a probe took.", PROBE)
+PROBE_TIME = _pulled("probe_timestamp_seconds", "gauge", "When the probes last ran.", {})
+
 RELAY_MESSAGES = _pulled(
     "relay_messages_total",
     "counter",
@@ -487,6 +500,9 @@ METRICS = (
     PROMOTIONS,
     COLLECTOR_UP,
     COLLECTOR_SECONDS,
+    PROBE_UP,
+    PROBE_SECONDS,
+    PROBE_TIME,
     RELAY_MESSAGES,
     RELAY_WAITING,
     RELAY_OLDEST,

@@ -103,6 +103,8 @@ class FakeSlack:
         self.paths.append(request.path)
         poisoned = self.poison is not None and self.poison in body.decode()
         reply = Reply(500) if poisoned else self.reply()
+        if body == b"{}" and reply.status == 200 and not reply.instead:  # an empty message is never posted
+            reply = Reply(400, "no_text")
         if reply.instead == "hang":
             self.over.wait(30)
         if reply.instead:

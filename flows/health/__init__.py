@@ -1,1 +1,1 @@
-"""Health: what `task exporter` runs."""
+"""Health: what asks, watches and begins again."""

@@ -1,4 +1,4 @@
-"""What the exporter says of runs and of this machine: Prefect's API, and the disk."""
+"""What the exporter says of runs, of the probes and of this machine: Prefect's API, a file, and the disk."""
 
 import shutil
 from collections import defaultdict
@@ -10,6 +10,7 @@ import httpx
 
 from flows.config import Settings
 from flows.errors import WatchkeeperError
+from flows.health import probing
 from flows.prefect_env import authorization
 from flows.server import running_server
 from observability.exporter import Sample
@@ -17,6 +18,9 @@ from observability.metrics import (
     ENDED,
     HOME_FREE,
     LATE_RUNS,
+    PROBE_SECONDS,
+    PROBE_TIME,
+    PROBE_UP,
     RUN_SECONDS,
     RUN_STATE,
     RUN_TIME,
@@ -39,6 +43,23 @@ Key = tuple[str, str | None]
 def disk(settings: Settings) -> Iterator[Sample]:
     """What is left for the home."""
     yield HOME_FREE, {}, shutil.disk_usage(settings.home).free
+
+
+def probes(settings: Settings) -> Iterator[Sample]:
+    """What the newest run of the health flow found; what it skipped is neither good nor bad.
+
+    Raises:
+        WatchkeeperError: it was kept by somebody else.
+    """
+    known = probing.read(settings)
+    if known is None:
+        return
+    when, results = known
+    yield PROBE_TIME, {}, when
+    for each in results:
+        if each.outcome != "skipped":
+            yield PROBE_UP, {"probe": each.probe}, float(each.outcome == "good")
+            yield PROBE_SECONDS, {"probe": each.probe}, each.seconds
 
 
 class Runs:

@@ -9,7 +9,7 @@ from flows.drift.collectors import drift
 from flows.errors import WatchkeeperError, run_command
 from flows.etl.collectors import LandingZones, Orphans, contracts, tables
 from flows.etl.lake import WatchedLake
-from flows.health.collectors import Runs, disk
+from flows.health.collectors import Runs, disk, probes
 from observability.exporter import Collector, serve
 from services.bento.collectors import champions
 
@@ -32,6 +32,7 @@ def collectors(settings: Settings) -> list[Collector]:
         Collector("orphans", orphans.collect, timeout=LONG, fresh=settings.listing_seconds, wait=0),
         Collector("models", lambda: champions(settings)),
         Collector("drift", lambda: drift(settings)),
+        Collector("health", lambda: probes(settings)),
         Collector("disk", lambda: disk(settings)),
     ]
 

@@ -84,6 +84,8 @@ def settings_inside(settings: Settings, passwords: Mapping[str, str]) -> Setting
         "prometheus_host": "prometheus",
         "relay_host": "relay",
         "statsd_host": "statsd",
+        "serve_url": "http://serve:3000",
+        "grafana_api_url": "http://grafana:3000",
         "pager": "grafana",
         "prefect_api_url": "http://prefect:4200/api",
         "prefect_api_key": None,

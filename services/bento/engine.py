@@ -39,10 +39,14 @@ Result = Response | ProblemError | None
 
 @dataclass
 class Waiting:
-    """An input in the queue and who waits for it; `decoded` with the version it was decoded for."""
+    """An input in the queue and who waits for it; `decoded` with the version it was decoded for.
+
+    A probe's is answered as any other, and kept nowhere.
+    """
 
     payload: Payload
     future: "asyncio.Future[Response]"
+    probe: bool = False
     decoded: tuple[Live, Decoded] | None = None
 
 
@@ -76,10 +80,10 @@ class Engine:
         self._lane: Lane[Waiting] = Lane("inference", batch, self._work)
         self._large: Lane[Waiting] = Lane("large pictures", 1, self._work_large)
 
-    def submit(self, payload: Payload) -> "asyncio.Future[Response]":
+    def submit(self, payload: Payload, *, probe: bool = False) -> "asyncio.Future[Response]":
         """Queue an input; the future gets its answer, or a `ProblemError`."""
         future: asyncio.Future[Response] = self._loop.create_future()
-        self._lane.put(Waiting(payload, future))
+        self._lane.put(Waiting(payload, future, probe))
         return future
 
     @property
@@ -145,8 +149,8 @@ class Engine:
         ids = [uuid.uuid4().hex for _ in rows]
         for place, number, output, fine in zip(places, ids, outputs, good, strict=True):
             results[place] = said(live, output, number) if fine else ProblemError("model_error", BROKEN)
-        kept = np.flatnonzero(good)
-        if not len(kept):
+        kept = [n for n in np.flatnonzero(good) if not batch[places[n]].probe]
+        if not kept:
             return None
         return Answered(
             live,

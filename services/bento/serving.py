@@ -138,8 +138,12 @@ class Serving:
         patience = 2 * self.settings.serve_timeout_seconds
         return f"a batch is in work for {seconds:.0f} s" if seconds > patience else None
 
-    async def answer(self, payloads: list[Payload]) -> list[dict[str, Any] | ProblemError]:
+    async def answer(
+        self, payloads: list[Payload], *, probe: bool = False
+    ) -> list[dict[str, Any] | ProblemError]:
         """Answer inputs, each with its answer or its problem. A long list goes in turns, others between them.
+
+        What a probe asks is kept in no log.
 
         Raises:
             ProblemError: the queue is full, or the time is over.
@@ -150,17 +154,17 @@ class Serving:
         try:
             async with asyncio.timeout(seconds):
                 for start in range(0, len(payloads), size):
-                    answers += await self._turn(payloads[start : start + size])
+                    answers += await self._turn(payloads[start : start + size], probe)
         except TimeoutError:
             raise ProblemError("timeout", f"no answer within {seconds:g} s; try again") from None
         return answers
 
-    async def _turn(self, payloads: list[Payload]) -> list[dict[str, Any] | ProblemError]:
+    async def _turn(self, payloads: list[Payload], probe: bool) -> list[dict[str, Any] | ProblemError]:
         self.inside += len(payloads)
         instrument(SERVE_QUEUE).set(self.inside)
         try:
             return await asyncio.gather(  # type: ignore[return-value]
-                *(self.engine.submit(payload) for payload in payloads), return_exceptions=True
+                *(self.engine.submit(payload, probe=probe) for payload in payloads), return_exceptions=True
             )
         finally:
             self.inside -= len(payloads)

@@ -39,6 +39,7 @@ def test_every_flow_has_its_deployments(checkout: Checkout) -> None:
         "retrain-hm": "hm",
         "maintain": None,
         "orphans": None,
+        "health": None,
         "score-garments": None,
         "retrain-garments-on-event": "garments",
         "drift-garments": None,

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from prometheus_client.mmap_dict import MmapedDict
 
+from flows.health import probes
 from services.bento.ledger import Entry, Ledger
 from services.bento.registry import Registry
 from services.bento.store import LocalStore
@@ -41,6 +42,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         made.registry.promote("a", None)
         made.wait()
         yield made
+
+
+def test_a_probe_is_answered(service: Service) -> None:
+    assert probes.serve(settings_of(service.home, serve_port=service.port)).startswith("a answers ")
 
 
 def champion(registry: Registry) -> str:

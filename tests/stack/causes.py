@@ -16,6 +16,8 @@ import psutil  # type: ignore[import-untyped]
 import yaml
 
 from flows.drift import verdicts
+from flows.health import probing
+from flows.health.probing import Result
 from flows.server_record import server_pid
 from services.bento.registry import Registry
 from services.bento.store import LocalStore
@@ -294,6 +296,38 @@ def collector_failing(stack: Stack) -> Begun:
     path.write_text("columns: none")
     yield
     path.unlink()
+
+
+def probe_failing(stack: Stack) -> Begun:
+    """A file is where the staging folder was, and the health flow runs as it is deployed; then once more."""
+    staging = stack.settings.home / "staging"
+    aside = staging.rename(staging.with_name(".staging"))
+    staging.touch()
+    ask_health(stack)
+    yield
+    staging.unlink()
+    aside.rename(staging)
+    ask_health(stack)
+
+
+def ask_health(stack: Stack) -> None:
+    """A run of its deployment, by the worker, to its end."""
+    made = stack.prefect("GET", "/deployments/name/health/health")["id"]
+    run = stack.prefect("POST", f"/deployments/{made}/create_flow_run")["id"]
+    stack.until(
+        lambda: stack.prefect("GET", f"/flow_runs/{run}")["state_type"] == "COMPLETED", "the probes", 180
+    )
+
+
+def health_stale(stack: Stack) -> Begun:
+    """Its schedule is on, and what it found is two hours old."""
+    found = [Result("store", "good", 0.1, "")]
+    probing.write(stack.settings, found, time.time() - 7200)
+    flow = stack.prefect("POST", "/flows/", name="health")["id"]
+    nightly = {"schedule": {"cron": "0 3 * * *", "timezone": "UTC"}, "active": True}
+    stack.prefect("POST", "/deployments/", name="health-nightly", flow_id=flow, schedules=[nightly])
+    yield
+    probing.write(stack.settings, found, time.time())
 
 
 def rules_failing(stack: Stack) -> Begun:

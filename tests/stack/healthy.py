@@ -25,6 +25,7 @@ FLOWS = {
     "etl": ("etl-hm", "etl-online-retail"),
     "retrain": ("retrain-hm",),
     "drift": ("drift-hm",),
+    "health": ("health",),
 }
 NODES = ("n1:9100", "n2:9100")
 JOBS = {
@@ -36,7 +37,8 @@ JOBS = {
     "serve": "127.0.0.1:3000",
     "prefect": "127.0.0.1:4200",
 }
-COLLECTORS = ("prefect", "tables", "contracts", "landing", "orphans", "models", "drift", "disk")
+COLLECTORS = ("prefect", "tables", "contracts", "landing", "orphans", "models", "drift", "health", "disk")
+PROBES = ("prefect", "tables", "store", "serve", "statsd", "prometheus", "receiver")
 
 
 @dataclass
@@ -215,7 +217,7 @@ class Day:
             self.say("watchkeeper_serve_log_rows_total", "serve", rows, outcome=outcome)
 
     def watch(self) -> None:
-        """No rule and no notification fails; the relay had a message at hand when it was asked."""
+        """No rule and no notification fails; one run of the probes found the service starting anew."""
         for group in ("data", "flows", "model", "node", "serving", "watch"):
             self.say("prometheus_rule_evaluation_failures_total", "prometheus", 0.0, rule_group=group)
         sent = {"alertmanager": f"http://{JOBS['alertmanager']}/api/v2/alerts"}
@@ -224,6 +226,11 @@ class Day:
             to = {"integration": integration}
             self.say("alertmanager_notifications_failed_total", "alertmanager", 0.0, **to)
             self.say("grafana_alerting_notifications_failed_total", "grafana", 0.0, "127.0.0.1:3001", **to)
+        self.ours("probe_timestamp_seconds", START + self.second // 300 * 300)
+        for probe in PROBES:
+            failed = self.between(12 * HOUR, 300) if probe == "serve" else self.between(0, 0)
+            self.ours("probe_success", np.where(failed, 0.0, 1.0), probe=probe)
+        # The relay had a message at hand when it was asked.
         came = np.where(self.between(9 * HOUR, STEP), self.now - 1, np.nan)
         self.say("watchkeeper_relay_oldest_timestamp_seconds", "relay", came)
 

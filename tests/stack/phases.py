@@ -25,12 +25,14 @@ from tests.stack.causes import (
     flow_late,
     flow_not_scheduled,
     flow_stuck,
+    health_stale,
     landing_backlog,
     live_score,
     no_champion,
     node,
     notifications_failing,
     prefect_down,
+    probe_failing,
     rules_failing,
     table_orphans,
     table_rows,
@@ -94,6 +96,7 @@ PHASES = [
         Told(drift_of("third", "error"), {"DriftUnknown": "third: the newest drift run has no verdict"}),
         Told(drift_of("fourth", "none", 3 * DAY), {"DriftVerdictStale": "fourth: no drift verdict for"}),
         Told(live_score, {"LiveScoreFallen": "tired: live macro-F1 has fallen"}),
+        Told(health_stale, {"HealthStale": "No probes for 2h"}),
         Told(target_missing, {"TargetMissing": "statsd is no target"}),
         Told(log_dropped, {"PredictionLogDropped": "The prediction log drops rows"}),
         Told(swap_failing, {"SwapFailing": "articles: the new champion cannot be loaded"}),
@@ -125,6 +128,7 @@ PHASES = [
     [Told(notifications_failing, {"NotificationsFailing": "Alerts do not reach their receiver"})],
     [
         Told(registry_unread, {"RegistryUnread": "articles: a worker cannot read the registry"}),
+        Told(probe_failing, {"ProbeFailing": "store does not answer its probe"}),
         Told(service_fails_now_and_then, {"ServiceErrorsSlow": "of predictions have failed for hours"}),
     ],
     [
@@ -156,7 +160,7 @@ def whole_watch(folder: Path) -> Iterator[Stack]:
             dataset(made, name)
         add(made, "articles", "good").promote("good", None)
         ended.enter_context(made.watched())
-        made.until(lambda: made.holds('up{job="prefect"} == 1'), "the Prefect server")
+        made.until(lambda: made.holds('up{job="prefect"} == 1'), "the Prefect server", 240)
         made.run("flows.server", "deploy")
         commit(made, "shop", 40)
         made.until(lambda: made.holds('up{job="serve"} == 1'), "the service")

@@ -94,9 +94,11 @@ def service(day: Day) -> None:
 
 
 def watch(day: Day) -> None:
-    """Rules and notifications fail, StatsD is no target, the relay is away, then it keeps a message."""
+    """Rules, notifications and a probe fail, StatsD is no target, the relay is away, then keeps a message."""
     step(day, 'rule_evaluation_failures_total rule_group="data"')
     step(day, "prometheus_notifications_errors_total")
     put(day, 'up job="statsd"', np.nan, lasts=HOUR)
+    put(day, 'probe_success probe="store"', 0.0, lasts=900)
+    put(day, "probe_timestamp", START + 16.0 * HOUR, 16 * HOUR, 2 * HOUR)
     put(day, 'up job="relay"', 0.0, lasts=300)
     put(day, "relay_oldest", START + 12.0 * HOUR, 12 * HOUR, 900)

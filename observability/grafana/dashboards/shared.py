@@ -3,6 +3,9 @@
 TARGETS = {"{{job}} {{instance}}": "min by (job, instance) (up)"}
 UP = {1: ("gives metrics", "green"), 0: ("gone", "red")}
 """The values of `up`."""
+PROBES = {"{{probe}}": "min by (probe) (watchkeeper_probe_success)"}
+ANSWERS = {1: ("answers", "green"), 0: ("fails", "red")}
+"""Of what is asked: a probe, a collector."""
 LAST_RUNS = "max by (deployment, flow, outcome) (watchkeeper_flow_last_run_state == 1)"
 FRESHNESS = {
     "{{dataset}}.{{table}}": (

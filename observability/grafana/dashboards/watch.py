@@ -12,7 +12,7 @@ from observability.grafana.dashboards.panels import (
     series,
     states,
 )
-from observability.grafana.dashboards.shared import TARGETS, UP
+from observability.grafana.dashboards.shared import ANSWERS, PROBES, TARGETS, UP
 
 
 def render() -> Dashboard:
@@ -24,6 +24,7 @@ def render() -> Dashboard:
         {
             "Targets": targets(),
             "Collectors": collectors(),
+            "Probes": probes(),
             "Rules and notifications": rules(),
             "Relay": relay(),
         },
@@ -74,13 +75,35 @@ def collectors() -> list[Panel]:
             "Collectors of the exporter",
             "Whether each source answered.",
             {"{{collector}}": "min by (collector) (watchkeeper_collector_success)"},
-            {1: ("answers", "green"), 0: ("fails", "red")},
+            ANSWERS,
         ),
         series(
             "Time of a collector",
             "That its source took.",
             "s",
             {"{{collector}}": "max by (collector) (watchkeeper_collector_duration_seconds)"},
+        ),
+    ]
+
+
+def probes() -> list[Panel]:
+    """What the health flow asks."""
+    return [
+        states("Probes", "Whether each dependency answered the health flow.", PROBES, ANSWERS, span=10),
+        series(
+            "Time of a probe",
+            "That its dependency took.",
+            "s",
+            {"{{probe}}": "max by (probe) (watchkeeper_probe_duration_seconds)"},
+            span=8,
+        ),
+        series(
+            "Since the probes",
+            "Last ran.",
+            "s",
+            {"since": "time() - max(watchkeeper_probe_timestamp_seconds)"},
+            [Bound("HealthStale", 3600)],
+            span=6,
         ),
     ]
 

@@ -496,3 +496,18 @@ def test_a_version_without_an_embedding_answers(tmp_path: Path) -> None:
         assert codes(await followed.ask([picture()])) == ["ok"]
 
     assert run(live, scene).batches[0].embedding is None
+
+
+def test_a_probe_is_answered_and_kept_nowhere(version: Callable[..., Live]) -> None:
+    said: list[Any] = []
+
+    async def scene(followed: Followed) -> None:
+        await followed.hold()
+        futures = [followed.engine.submit(picture(), probe=probe) for probe in (True, False)]
+        alone = followed.engine.submit(picture(), probe=True)
+        followed.go.set()
+        said.extend(await asyncio.wait_for(asyncio.gather(*futures, alone), PATIENCE))
+
+    followed = run(version(), scene)
+    assert [answer["model_version"] for answer in said] == ["v1"] * 3
+    assert [batch.ids for batch in followed.batches] == [[said[1]["request_id"]]]

@@ -185,7 +185,53 @@ TARGETS = {target(job): "1x40" for job in ("node", "statsd", "exporter", "relay"
 PROMOTED = 'watchkeeper_champion_promotions{model="a"}', 'watchkeeper_champion_promotions{model="b"}'
 ASKED = 'watchkeeper_collector_success{collector="prefect"}'
 
+PROBED = "watchkeeper_probe_timestamp_seconds"
+
+
+def probe(name: str) -> str:
+    """A dependency's series."""
+    return f'watchkeeper_probe_success{{probe="{name}"}}'
+
+
+def on(flow: str) -> dict[str, str]:
+    """Its schedule is on."""
+    return {f'watchkeeper_flow_scheduled_runs{{flow="{flow}", deployment="d"}}': "3x40"}
+
+
+FAILING_PROBES = [
+    *both("ProbeFailing", "20m", "-3600+60", "-3599+60", {PROBED: "{v}x40", probe("store"): "0x40"}),
+    *(
+        Edge("ProbeFailing", {PROBED: "0+60x40", probe(name): value, other: said}, "20m", fires)
+        for name, value, other, said, fires in (
+            ("store", "1x40", target("serve"), "1x40", False),
+            # What says the same by itself, and what does not.
+            ("serve", "0x40", target("serve"), "0x40", False),
+            ("serve", "0x40", target("serve"), "1x40", True),
+            ("store", "0x40", target("serve"), "0x40", True),
+            ("tables", "0x40", 'watchkeeper_collector_success{collector="tables"}', "0x40", False),
+            ("tables", "0x40", 'watchkeeper_collector_success{collector="tables"}', "1x40", True),
+            ("prefect", "0x40", 'watchkeeper_collector_success{collector="tables"}', "0x40", True),
+            ("receiver", "0x40", OLDEST, "-16+60x40", False),
+            ("receiver", "0x40", OLDEST, "-15+60x40", True),
+            ("store", "0x40", OLDEST, "-16+60x40", True),
+        )
+    ),
+    *both("HealthStale", "20m", "-3600+60", "-3601+60", {PROBED: "{v}x40", **on("health")}),
+    Edge("HealthStale", {PROBED: "-7200x40"}, "20m", False),
+    Edge("HealthStale", {PROBED: "-7200x40", **on("etl")}, "20m", False),
+    *(
+        Edge("HealthStale", {PROBED: "-7200x40", **on("health"), **more}, "20m", fires)
+        for more, fires in (
+            ({LATE.replace('"etl"', '"health"'): "1x40", beat("p"): "0+60x40"}, False),
+            ({LATE: "1x40", beat("p"): "0+60x40"}, True),
+            ({beat("p"): "0x40"}, False),
+            ({target("node"): "0x40"}, True),
+        )
+    ),
+]
+
 EDGES = [
+    *FAILING_PROBES,
     *both("NodeDiskFull", "9m", 5, 4.9, free("{v}x20")),
     # Under 40% since the 61st minute, an hour before it fires; exactly 40% in the 60th.
     Edge("NodeDiskFilling", free("43.75-0.0625x200"), "120m", False),
