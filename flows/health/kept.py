@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from flows.health.parts import Part
+from observability.slack.ending import Process, began_at
 
 FIRST_SECONDS = 1.0
 LONGEST_SECONDS = 30.0
@@ -36,7 +37,7 @@ class Kept:
         self._begin()
 
     def _begin(self) -> None:
-        self._began = time.monotonic()
+        self._began, self._since = time.monotonic(), time.time()
         with self.log.open("ab") as stream:
             self._process = subprocess.Popen(
                 self.part.command,
@@ -65,6 +66,15 @@ class Kept:
         )
         self._again = now + self._wait
         return f"{self.part.name} ended with {code}; again in {self._wait:.0f} s; see {self.log}"
+
+    @property
+    def process(self) -> Process | None:
+        """What it is now, where it may be ended when it hangs."""
+        began = began_at(self._process.pid)
+        if began is None or not self.part.may_end or self.part.port is None:
+            return None
+        url = f"http://{self.part.address}{self.part.ready}"
+        return Process(self.part.name, self._process.pid, began, self._since, url)
 
     def end(self) -> None:
         """Ask it to end, then insist."""

@@ -32,6 +32,10 @@ PROGRAMS = {
 """Third-party programs by their job: names, and how to get them."""
 
 
+PARTS = "parts.json"
+"""In the watch's folder: which process each part is that may be ended where it hangs."""
+
+
 @dataclass(frozen=True)
 class Part:
     """One process of the watch.
@@ -43,6 +47,7 @@ class Part:
         setting: the port's.
         ready: path of a page that answers 200 once it is.
         environment: beside the watch's own.
+        may_end: it holds nothing that another beginning would lose, so that it is ended where it hangs.
     """
 
     name: str
@@ -51,6 +56,7 @@ class Part:
     setting: str = ""
     ready: str = "/metrics"
     environment: dict[str, str] = field(default_factory=dict)
+    may_end: bool = True
 
     @property
     def address(self) -> str:
@@ -137,7 +143,10 @@ def third_party(settings: Settings, folder: Path) -> Iterator[Part]:
 def ours(settings: Settings) -> Iterator[Part]:
     """What watches and tells, from this checkout."""
     yield Part("relay", module("flows.health.relay"), settings.relay_port, "relay_port", "/healthz")
-    yield Part("exporter", module("flows.health.exporter"), settings.exporter_port, "exporter_port")
+    # A scrape may take as long as its slowest source; this page tells only whether anybody answers.
+    yield Part(
+        "exporter", module("flows.health.exporter"), settings.exporter_port, "exporter_port", "/favicon.ico"
+    )
     yield Part("deadman", module("flows.health.deadman"))
 
 
@@ -148,7 +157,8 @@ def watched(settings: Settings) -> Iterator[Part]:
     model = last_promoted(open_store(settings.registry))
     if model:
         command = module("services.bento.serve", "--model", model)
-        yield Part("serve", command, settings.serve_port, "serve_port", "/readyz")
+        # Ended in the middle it would drop requests; ServiceDown is for a person.
+        yield Part("serve", command, settings.serve_port, "serve_port", "/readyz", may_end=False)
 
 
 def module(name: str, *arguments: str) -> list[str]:

@@ -9,9 +9,10 @@ import threading
 from flows.config import Settings, load_settings
 from flows.errors import WatchkeeperError, run_command
 from flows.health.kept import Kept
-from flows.health.parts import Part, ours, targets, third_party, watched
+from flows.health.parts import PARTS, Part, ours, targets, third_party, watched
 from flows.server import start_server
 from observability.prometheus import files
+from observability.slack import ending
 
 LOOK_SECONDS = 1.0
 """Between two looks at the parts."""
@@ -50,13 +51,15 @@ class Watch:
         self._write(parts)
         for part in parts:
             self._start(part)
+        self._name_processes()
 
     def look(self) -> None:
         """Begin again what has ended."""
-        for kept in self._kept.values():
-            said = kept.look()
-            if said:
-                print(said, file=sys.stderr, flush=True)
+        said = [words for kept in self._kept.values() if (words := kept.look())]
+        for words in said:
+            print(words, file=sys.stderr, flush=True)
+        if said:
+            self._name_processes()
 
     def look_for_work(self) -> None:
         """Start what there is to watch by now, and tell Prometheus."""
@@ -71,7 +74,8 @@ class Watch:
         self._write([kept.part for kept in self._kept.values()])
 
     def end(self) -> None:
-        """End all, the last first."""
+        """End all, the last first; nobody else may end them meanwhile."""
+        (self._folder / PARTS).unlink(missing_ok=True)
         for kept in reversed(self._kept.values()):
             kept.end()
 
@@ -79,6 +83,13 @@ class Watch:
         where = f"http://{part.address}" if part.port else ""
         print(f"{part.name:<13} {where}", file=sys.stderr, flush=True)
         self._kept[part.name] = Kept(part, self._logs / f"{part.name}.log")
+
+    def _name_processes(self) -> None:
+        found = (kept.process for kept in self._kept.values())
+        try:
+            ending.write(self._folder / PARTS, [process for process in found if process])
+        except OSError as error:  # a full disk is for alerts, not for our end
+            print(f"{self._folder / PARTS}: {error.strerror}", file=sys.stderr, flush=True)
 
     def _write(self, parts: list[Part]) -> None:
         found = targets(self._settings, parts)

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from observability.config import ObservabilitySettings
-from observability.slack import deadman
-from observability.slack.deadman import Watched, Watcher, healthy, newest_sample, watched
+from observability.slack import watched as looked_at
+from observability.slack.deadman import Watcher
 from observability.slack.delivery import Delivery
+from observability.slack.ending import STARTING_SECONDS, Ender, Process, write
 from observability.slack.outbox import Outbox
+from observability.slack.watched import Watched, healthy, kept, newest_sample, watched
 from tests.factories import free_port
 from tests.slack import LATER, Clock, Receiver
 
@@ -23,14 +25,19 @@ BOUND = 120.0
 class House:
     """A watcher of one thing, which works until told otherwise."""
 
-    def __init__(self, folder: Path, clock: Clock, receiver: Receiver) -> None:
-        self.clock, self.works = clock, True
+    def __init__(self, folder: Path, clock: Clock, receiver: Receiver, ender: Ender | None = None) -> None:
+        self.clock, self.works, self.open = clock, True, True
         self.outbox = Outbox(folder, clock)
         self.delivery = Delivery(self.outbox, receiver, clock)
         part = Watched(
-            "RelaySilent", "It is silent", "Look.", lambda: clock() if self.works else None, "http://h/R.md"
+            "RelaySilent",
+            "It is silent",
+            "Look.",
+            lambda: clock() if self.works else None,
+            "http://h/R.md",
+            "relay",
         )
-        self.watcher = Watcher([part], self.outbox, folder / "told.json", BOUND, clock)
+        self.watcher = Watcher([part], self.outbox, folder / "told.json", BOUND, clock, ender)
 
     def go_on(self, seconds: float) -> None:
         for _ in range(round(seconds / 10)):
@@ -40,7 +47,9 @@ class House:
                 pass
 
     def close(self) -> None:
-        self.outbox.close()
+        if self.open:
+            self.outbox.close()
+        self.open = False
 
 
 @pytest.fixture
@@ -188,7 +197,128 @@ def test_grafana_is_watched_where_it_evaluates_and_prometheus_sees_it(
         part.name for part in watched(settings.model_copy(update={"pager": "alertmanager"}))
     ]
     down: float | None = 1.0
-    monkeypatch.setattr(deadman, "newest_sample", lambda *_: down)
+    monkeypatch.setattr(looked_at, "newest_sample", lambda *_: down)
     assert grafana.seen() is None
     down = None
     assert grafana.seen() == 7.0
+
+
+class Kept:
+    """The watch's relay, as its file says, and an ender that keeps what it ended."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self.clock, self.ended, self.parts = clock, 0, folder / "parts.json"
+        self.begin()
+        self.ender = Ender(self.parts, folder / "ended.json", clock, self.end)
+
+    def begin(self) -> None:
+        process = Process("relay", 1, f"as number {self.ended}", self.clock(), "http://127.0.0.1:9/")
+        write(self.parts, [process])
+
+    def end(self, process: Process) -> bool:
+        self.ended += process.name == "relay"
+        return True
+
+
+@pytest.fixture
+def hung(tmp_path: Path, receiver: Receiver) -> Iterator[tuple[House, Kept]]:
+    clock = Clock()
+    kept = Kept(tmp_path, clock)
+    house = House(tmp_path, clock, receiver, kept.ender)
+    house.go_on(600)
+    house.works = False
+    yield house, kept
+    house.close()
+
+
+def described(receiver: Receiver) -> list[str]:
+    return [str(parts[0]) for parts in receiver.parts]
+
+
+def test_what_hangs_is_ended_after_half_a_silence_and_that_is_told_once(
+    hung: tuple[House, Kept], receiver: Receiver
+) -> None:
+    house, kept = hung
+    house.go_on(BOUND / 2)
+    assert (kept.ended, receiver.got) == (0, [])
+    house.go_on(10)
+    assert (kept.ended, receiver.got) == (1, [FIRING])
+    assert "It hung and was ended, 1 of 3 times an hour; the watch begins it again." in described(receiver)[0]
+    kept.begin()
+    house.works = True
+    house.go_on(10)
+    assert receiver.got == [FIRING, RESOLVED]
+
+
+def test_one_that_begins_has_longer_for_its_first_answer(hung: tuple[House, Kept]) -> None:
+    house, kept = hung
+    house.go_on(BOUND / 2 + 10)
+    kept.begin()
+    house.go_on(STARTING_SECONDS - 10)
+    assert kept.ended == 1
+    house.go_on(10)
+    assert kept.ended == 2
+
+
+def test_no_more_than_three_times_an_hour_and_the_limit_is_told(
+    tmp_path: Path, hung: tuple[House, Kept], receiver: Receiver
+) -> None:
+    house, kept = hung
+
+    def hang_again() -> None:
+        kept.begin()
+        house.works = True
+        house.go_on(10)
+        house.works = False
+        house.go_on(BOUND / 2 + 10)
+
+    house.go_on(BOUND / 2 + 10)
+    hang_again()
+    hang_again()
+    assert kept.ended == 3
+    hang_again()
+    assert kept.ended == 3
+    assert "ended 3 times within an hour, and is not again" in described(receiver)[-1]
+    told = len(receiver.got)
+    house.go_on(600)
+    assert (kept.ended, len(receiver.got)) == (3, told)
+    house.close()
+    after = House(
+        tmp_path, house.clock, receiver, Ender(kept.parts, tmp_path / "ended.json", house.clock, kept.end)
+    )
+    after.works = False
+    after.go_on(BOUND + 10)
+    assert kept.ended == 3, "a restart of the watcher does not begin the count anew"
+    house.clock.now += 3600
+    after.go_on(BOUND)
+    assert kept.ended == 4
+    after.close()
+
+
+def test_what_nobody_keeps_is_not_ended(hung: tuple[House, Kept], receiver: Receiver) -> None:
+    house, kept = hung
+    kept.parts.unlink()
+    house.go_on(BOUND + 10)
+    assert (kept.ended, receiver.got) == (0, [FIRING])
+
+
+def test_a_machine_that_slept_is_no_silence(hung: tuple[House, Kept], receiver: Receiver) -> None:
+    house, kept = hung
+    house.clock.now += 8 * 3600
+    house.go_on(10)
+    assert (kept.ended, receiver.got) == (0, [])
+
+
+def test_further_parts_of_the_watch_are_told_where_something_is_done(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    clock = Clock()
+    relay = Kept(tmp_path, clock)
+    parts = {part.part: part for part in kept(relay.ender, "http://h", clock)}
+    assert parts.keys() == {"alertmanager", "exporter", "statsd", "node"}
+    assert all(part.seen() == clock() for part in parts.values()), "what nobody keeps is not silent"
+    assert [name for name, part in parts.items() if not part.quiet] == ["alertmanager"]
+    with web(200, "") as url:
+        write(relay.parts, [Process("exporter", 1, "now", clock(), url)])
+        assert parts["exporter"].seen() == clock()
+    assert parts["exporter"].seen() is None
