@@ -4,6 +4,7 @@ import os
 import re
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 
@@ -54,6 +55,30 @@ class Settings(RunnerSettings):
     grafana_api_url: str | None = Field(
         default=None,
         description="Where the health flow asks Grafana, where that is not the address for links.",
+    )
+    work_pool: str = Field(
+        default="watchkeeper", description="Prefect work pool that the deployments run in."
+    )
+    work_pool_type: Literal["process", "kubernetes"] = Field(
+        default="process", description="What it starts a run as: process (of a worker) or kubernetes (a pod)."
+    )
+    kubernetes_namespace: str = Field(default="watchkeeper", description="Where such pods run.")
+    kubernetes_image: str = Field(
+        default="watchkeeper:local", description="Image of such pods, of deployments/local/Dockerfile."
+    )
+    repository: str | None = Field(
+        default=None,
+        description="Git repository that each run clones its code from; without it, the worker's own code.",
+    )
+    branch: str | None = Field(
+        default=None, description="Its branch; the repository's own choice unless said."
+    )
+    repository_token: SecretStr | None = Field(
+        default=None, description="Token for it over https; `task deploy` keeps it in a Prefect Secret block."
+    )
+    repository_block: str | None = Field(
+        default=None,
+        description="Name of that block, `watchkeeper-repository` unless said; yours, where no token is set.",
     )
     snapshot_retention_days: float = Field(
         default=30, gt=0, description="Days that a superseded lake snapshot stays readable."

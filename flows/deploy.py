@@ -1,24 +1,23 @@
 """Deploys what `prefect.yaml` declares: called by `python -m flows.server deploy`.
 
 It promises the same state however often it runs: the work pool is there, as its owner has set it,
-and every deployment is as the file says. A schedule that was switched on in the UI is off again.
+the variables and the block that runs read are as the settings say, and every deployment is as the
+file says. A schedule that was switched on in the UI is off again.
 """
 
 import os
 import subprocess
 import sys
 
-import yaml
-
 from flows.config import CHECKOUT, Settings
 from flows.errors import WatchkeeperError
 from flows.prefect_env import apply_prefect_environment
-
-WORK_POOL = "watchkeeper"
+from flows.prefect_file import BRANCH, REPOSITORY, read, token_block
+from flows.work_pool import ensure_work_pool
 
 
 def deploy(settings: Settings) -> None:
-    """Create the work pool if it is missing, and create or update each deployment.
+    """Make what runs need, the pool first, then create or update each deployment.
 
     The server is the shared one or this home's own, which must run.
 
@@ -26,32 +25,56 @@ def deploy(settings: Settings) -> None:
         WatchkeeperError: Prefect refuses, in its own words.
     """
     apply_prefect_environment(settings)
-    _ensure_work_pool()
+    _ensure_what_runs_need(settings)
     _deploy_all()
-    for deployment in yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"]:
+    for deployment in read()["deployments"]:
         print(f"deployed {deployment['name']}")
-    print(f"run them with: python -m flows.prefect_cli worker start --pool {WORK_POOL}")
+    code = settings.repository or "the worker's own code"
+    print(f"work pool {settings.work_pool} ({settings.work_pool_type}), {code}; run them with: task worker")
 
 
-def _ensure_work_pool() -> None:
-    # By the client: `prefect work-pool create` looks up the known types on the internet first.
+def _ensure_what_runs_need(settings: Settings) -> None:
     import httpx
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.actions import WorkPoolCreate
-    from prefect.exceptions import ObjectAlreadyExists
-    from prefect.workers.process import ProcessWorker
+    from prefect.exceptions import PrefectHTTPStatusError
 
-    template = ProcessWorker.get_default_base_job_template()
-    pool = WorkPoolCreate(name=WORK_POOL, type="process", base_job_template=template)
     try:
-        with get_client(sync_client=True) as client:
-            client.create_work_pool(pool)
-        print(f"created work pool {WORK_POOL}")
-    except ObjectAlreadyExists:
-        pass
-    except httpx.HTTPError as error:
+        if ensure_work_pool(settings):
+            print(f"created work pool {settings.work_pool}")
+        _set_variables(settings)
+        _keep_token(settings)
+    except (httpx.HTTPError, PrefectHTTPStatusError) as error:
         # Its text is left out, since the URL in it may hold a password.
         raise WatchkeeperError(f"the Prefect server cannot be used: {type(error).__name__}") from None
+
+
+def _set_variables(settings: Settings) -> None:
+    from prefect.variables import Variable
+
+    for name, value in ((REPOSITORY, settings.repository), (BRANCH, settings.branch)):
+        before = Variable.get(name)
+        if value is None and before is not None:
+            Variable.unset(name)
+        elif value is not None and before != value:
+            Variable.set(name, value, overwrite=True)
+            print(f"set variable {name} to {value}")
+
+
+def _keep_token(settings: Settings) -> None:
+    from prefect.blocks.system import Secret
+
+    block = token_block(settings)
+    if block is None:
+        return
+    if settings.repository_token:
+        Secret(value=settings.repository_token).save(block, overwrite=True)
+        return
+    try:
+        Secret.load(block)
+    except ValueError:
+        raise WatchkeeperError(
+            f"WATCHKEEPER_REPOSITORY_BLOCK names the Secret block {block}, which the Prefect server does not"
+            " have; make it there, or set WATCHKEEPER_REPOSITORY_TOKEN"
+        ) from None
 
 
 def _deploy_all() -> None:

@@ -70,16 +70,21 @@ def isolated_environment(
     return Environment(kept | _loopback_past_the_proxy(environ) | ours)
 
 
-def apply_prefect_environment(settings: Settings) -> None:
+def apply_prefect_environment(settings: Settings, more: Mapping[str, str] | None = None) -> None:
     """Tie this process and its children to this home; call it before `import prefect`.
 
     It imports Prefect itself, since that is when Prefect reads its settings. Where something has
     imported it already, the settings are read again.
+
+    Args:
+        settings: of the home.
+        more: variables to set beside, Prefect's or others.
     """
     os.environ.update(NO_TRACKING)
     if "PREFECT__FLOW_RUN_ID" in os.environ:
         return  # A worker runs us: it has chosen the server, the key and the home.
-    environment = isolated_environment(os.environ, settings, running_server(settings))
+    isolated = isolated_environment(os.environ, settings, running_server(settings))
+    environment = Environment(isolated | dict(more or {}))
     for name in os.environ.keys() - environment.keys():
         del os.environ[name]
     os.environ.update(environment)

@@ -112,7 +112,8 @@ def variables(settings: ObservabilitySettings) -> dict[str, str]:
         value = getattr(settings, name)
         if value is not None:
             plain = value.get_secret_value() if isinstance(value, SecretStr) else value
-            said[f"WATCHKEEPER_{name.upper()}"] = json.dumps(plain) if isinstance(plain, dict) else str(plain)
+            text = json.dumps(plain) if isinstance(plain, dict | list) else str(plain)
+            said[f"WATCHKEEPER_{name.upper()}"] = text
     return said
 
 

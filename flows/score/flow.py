@@ -41,12 +41,15 @@ def run_name() -> str:
 @watched
 @flow(name="score", flow_run_name=run_name, persist_result=False)
 def score(
-    source: str, model: str | None = None, replay: bool = False, runner: RunnerName | None = None
+    source: str | None = None,
+    model: str | None = None,
+    replay: bool = False,
+    runner: RunnerName | None = None,
 ) -> ScoreSummary:
     """Have the champion label every picture at the source that it has not labelled yet.
 
     Args:
-        source: folder, glob or `s3://` prefix.
+        source: folder, glob or `s3://` prefix; `landing/score` of the home unless said.
         model: the model's name; that which was promoted last unless said.
         replay: try the quarantined pictures again too.
 
@@ -60,7 +63,8 @@ def score(
     summary = ScoreSummary(settings, model, engine.costs)
     with summary.table(contract.identifier) as record:
         champion = scoring_step("champion", model, lambda _: find_champion(settings, model))
-        scoring = Scoring(settings, contract, champion, open_source(source), replay)
+        pictures = open_source(source or str(settings.landing / "score"))
+        scoring = Scoring(settings, contract, champion, pictures, replay)
         record(replanned(contract, lambda: attempt(scoring, engine)))
     return summary
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.checkout import Checkout
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 # Stands in for the ETL, so that this tests what a deployment does and not what the ETL does.
 FLOW = """
@@ -60,18 +60,36 @@ def test_a_deployment_holds_no_path_of_this_machine(checkout: Checkout) -> None:
         assert str(checkout.folder) not in steps
 
 
+def there(checkout: Checkout) -> tuple[dict[str, str], list[str], list[str]]:
+    """Deployments, automations, and how runs are started."""
+    deployments = checkout.ask("/deployments/filter")
+    return (
+        {each["name"]: each["id"] for each in deployments},
+        sorted(each["name"] for each in checkout.ask("/automations/filter")),
+        sorted(json.dumps([each["pull_steps"], each["job_variables"]]) for each in deployments),
+    )
+
+
 def test_deploying_again_changes_nothing(checkout: Checkout) -> None:
-    before = {each["name"]: each["id"] for each in checkout.ask("/deployments/filter")}
+    before = there(checkout)
+    assert before[1] == [f"retrain-garments-on-event__automation_{n}" for n in (1, 2)]
     said = checkout.run("flows.server", "deploy")
     assert "deployed etl-hm" in said
     assert "created" not in said
-    assert {each["name"]: each["id"] for each in checkout.ask("/deployments/filter")} == before
+    assert there(checkout) == before
     assert len(checkout.ask("/work_pools/filter")) == 1
+
+
+def test_nor_does_someones_own_prefect_that_was_told_the_server(checkout: Checkout) -> None:
+    before = there(checkout)
+    own = {"PREFECT_API_URL": checkout.url, "PREFECT_HOME": str(checkout.folder / "own")}
+    checkout.run("prefect", "--no-prompt", "deploy", "--all", **own)
+    assert there(checkout) == before
 
 
 def test_a_worker_started_in_the_checkout_runs_the_code_there(checkout: Checkout) -> None:
     checkout.run("flows.prefect_cli", "deployment", "run", "etl/etl-hm")
-    checkout.run("flows.prefect_cli", "worker", "start", "--pool", "watchkeeper", "--run-once")
+    checkout.run("flows.prefect_cli", "worker", "start", "--run-once")
     [flow_run] = checkout.ask("/flow_runs/filter")
     assert flow_run["state"]["type"] == "COMPLETED"
     messages = {log["message"] for log in checkout.ask("/logs/filter")}
@@ -88,3 +106,33 @@ def test_what_prefect_refuses_is_said_in_its_words(checkout: Checkout) -> None:
             checkout.run("flows.server", "deploy")
     finally:
         flow.write_text(kept)
+
+
+def test_a_pool_of_another_type_is_refused(checkout: Checkout) -> None:
+    words = "work pool watchkeeper is of type process, WATCHKEEPER_WORK_POOL_TYPE says kubernetes; set"
+    with pytest.raises(AssertionError, match=words):
+        checkout.run("flows.server", "deploy", WATCHKEEPER_WORK_POOL_TYPE="kubernetes")
+
+
+# The last one: it moves the deployments.
+def test_a_pool_of_pods_and_a_repository_are_set_up_at_once(checkout: Checkout) -> None:
+    pods = {
+        "WATCHKEEPER_WORK_POOL": "cluster",
+        "WATCHKEEPER_WORK_POOL_TYPE": "kubernetes",
+        "WATCHKEEPER_REPOSITORY": "https://example.org/ours.git",
+        "WATCHKEEPER_REPOSITORY_TOKEN": "hidden-word",
+    }
+    said = checkout.run("flows.server", "deploy", **pods)
+    assert "created work pool cluster" in said
+    pool = next(each for each in checkout.ask("/work_pools/filter") if each["name"] == "cluster")
+    assert pool["type"] == "kubernetes"
+    assert pool["base_job_template"]["job_configuration"]["job_manifest"]["kind"] == "Job"
+    deployments = checkout.ask("/deployments/filter")
+    assert {each["work_pool_name"] for each in deployments} == {"cluster"}
+    assert "hidden-word" not in said + json.dumps(deployments)
+    [variable] = checkout.ask("/variables/filter")
+    assert (variable["name"], variable["value"]) == (
+        "watchkeeper_repository",
+        "https://example.org/ours.git",
+    )
+    assert [each["name"] for each in checkout.ask("/block_documents/filter")] == ["watchkeeper-repository"]

@@ -1,4 +1,7 @@
-"""From drift, and from new data, to a retraining: a real Prefect server, its automations and a worker."""
+"""`task deploy` on a fresh server: a schedule fires a real ETL run; new data, and drift, a retraining.
+
+A real Prefect server, its scheduler and automations, and a worker.
+"""
 
 import json
 from collections.abc import Iterator
@@ -7,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from flows.config import Settings
 from services.bento.registry import Registry
 from services.bento.store import open_store
 from tests.checkout import Checkout
-from tests.factories import wait_until, write_csv
+from tests.factories import wait_until, wardrobe
 from tests.traffic import champion, drawn, land
 
-pytestmark = pytest.mark.timeout(500)
+pytestmark = pytest.mark.timeout(600)
 
 # Stands in for the training alone: what it does to the ledger is what the real one does after its gate.
 RETRAIN = """
@@ -54,6 +56,20 @@ class House(Checkout):
         logs = self.ask("/logs/filter", logs={"flow_run_id": {"any_": runs}}) if runs else []
         return {log["message"] for log in logs}
 
+    def schedule(self, deployment: str) -> None:
+        """Have it run by itself in some seconds; and later, should the scheduler come late for that."""
+        found = self.ask("/deployments/filter", deployments={"name": {"any_": [deployment]}})
+        first = (datetime.now(UTC) + timedelta(seconds=20)).isoformat()
+        often = {"interval": 120, "anchor_date": first, "timezone": "UTC"}
+        self.ask(f"/deployments/{found[0]['id']}/schedules", [{"schedule": often, "active": True}])
+
+    def scheduled(self) -> list[str]:
+        """States of the runs whose time has come, of those that nobody asked for."""
+        runs = self.ask("/flow_runs/filter", sort="START_TIME_ASC")
+        states = [run["state"]["type"] for run in runs if run["auto_scheduled"] and run["start_time"]]
+        assert not {"FAILED", "CRASHED", "CANCELLED"} & set(states), states
+        return states
+
     def says(self, words: str) -> bool:
         return any(words in message for message in self.messages())
 
@@ -64,27 +80,17 @@ def house(tmp_path: Path) -> Iterator[House]:
         yield made
 
 
-def wardrobe(folder: Path, count: int) -> Path:
-    """So many labelled pictures."""
-    rows = []
-    for number in range(count):
-        path = folder / "pictures" / f"{number}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (8, 8), (number % 256, number // 256, 100)).save(path)
-        rows.append([f"{number:010}", ("hat", "boot")[number % 2], f"pictures/{number}.jpg"])
-    write_csv(folder / "articles.csv", rows, ["article_id", "product_group_name", "image_path"])
-    return folder
-
-
 def ledger(settings: Settings) -> list[str]:
     return [entry.event for entry in Registry(open_store(settings.registry), MODEL).history()]
 
 
 def test_new_data_and_drift_lead_to_one_retraining_each_and_not_more(house: House, tmp_path: Path) -> None:
     settings, now = house.settings, datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    wardrobe(settings.landing / "garments", 60)
+    house.schedule("etl-garments")
+    wait_until(lambda: "COMPLETED" in house.scheduled(), "the run that was scheduled", 300)
     # A new table: its commit is an event, and nothing says that the model was judged already.
-    house.run("flows.etl", "--dataset", "garments", "--source", str(wardrobe(tmp_path / "in", 60)))
-    wait_until(lambda: house.completed(1), "the retraining on new data", 120)
+    wait_until(lambda: house.completed(1), "the retraining on new data", 240)
     assert not house.says("not retrained")
     champion(settings, tmp_path, now, MODEL)
     assert ledger(settings) == ["rejected", "promoted"]
@@ -96,14 +102,14 @@ def test_new_data_and_drift_lead_to_one_retraining_each_and_not_more(house: Hous
     house.run("flows.etl", "--dataset", "serving")
     verdict = json.loads(house.run("flows.drift", "--model", MODEL, "--format", "json"))
     assert (verdict["outcome"], "brightness" in verdict["reason"]) == ("confirmed", True)
-    wait_until(lambda: house.completed(2), "the run that leaves it", 120)
+    wait_until(lambda: house.completed(2), "the run that leaves it", 240)
     wait_until(lambda: house.says("not retrained: the gate judged v1"), "the reason in the log")
     assert ledger(settings) == ["rejected", "promoted"]
 
     # A day later the same drift is news.
     long_ago(settings.registry / MODEL / "ledger")
     house.run("flows.drift", "--model", MODEL, "--format", "json")
-    wait_until(lambda: house.completed(3), "the retraining on drift", 120)
+    wait_until(lambda: house.completed(3), "the retraining on drift", 240)
     assert ledger(settings) == ["rejected", "promoted", "rejected"]
     assert [run["name"] for run in house.triggered()] == ["retrain-garments-data"] + [
         "retrain-garments-drift"
