@@ -1,30 +1,22 @@
 """The flows' settings. Only this module and its siblings of the other layers read the environment."""
 
 import os
-import re
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr
 
 from flows.etl.runners.config import RunnerSettings
 from flows.s3_path import AnyPath, S3Path
 from services.bento.config import CHECKOUT, read_settings
 
 __all__ = ["CHECKOUT", "Settings", "load_settings"]
-STORE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.-]+)*/?", re.ASCII)
-"""A bucket as S3 names it, and a prefix that no engine has to quote."""
 
 
 class Settings(RunnerSettings):
     """Everything that the flows can be told; each field's unit is in its name or its description."""
 
-    store: str | None = Field(
-        default=None,
-        description="`s3://bucket/prefix` for lake, staging and quarantine, with Glue as the catalog; "
-        "without it they are in the home, with SQLite.",
-    )
     contracts: Path = Field(
         default=CHECKOUT / "flows" / "etl" / "contracts",
         description="Folder of the contracts, one `<dataset>/<table>.yaml` a table.",
@@ -99,16 +91,6 @@ class Settings(RunnerSettings):
         ge=0,
         description="Hours after that from which the watch tells of such a file: two nightly maintenances.",
     )
-
-    @field_validator("store")
-    @classmethod
-    def _is_a_bucket(cls, said: str | None) -> str | None:
-        if said is not None and not STORE.fullmatch(said):
-            raise ValueError(
-                "is s3://bucket or s3://bucket/prefix, of letters, digits and . _ - ; "
-                "a folder of this machine is WATCHKEEPER_HOME"
-            )
-        return said
 
     @cached_property
     def shared(self) -> AnyPath:

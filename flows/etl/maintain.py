@@ -167,7 +167,9 @@ def remove_file(path: AnyPath) -> int | None:
 def remove_abandoned(settings: Settings) -> None:
     """Remove what killed runs left in staging and half copied."""
     cutoff = time.time() - settings.orphan_age_hours * 3600
-    folders = old_folders(settings.staging, cutoff)
+    scratch = settings.home / "staging"  # of Spark on this machine, wherever the store is
+    folders = old_folders(scratch, cutoff)
+    mapped(remove_file, old_files(scratch, cutoff))
     mapped(remove_file, [*old_files(settings.staging, cutoff), *half_copies(settings, cutoff)])
     remove_empty(folders)
 

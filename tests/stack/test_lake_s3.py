@@ -23,7 +23,6 @@ from flows.etl.collectors import tables
 from flows.etl.contract import Contract
 from flows.etl.inspect_file import inspect_table_file
 from flows.etl.lake import Lake, OvertakenError, WatchedLake
-from flows.etl.land import open_source
 from flows.etl.maintain import Upkeep, expire, remove_abandoned, sweep
 from flows.etl.plan import Again, make_plan
 from flows.etl.quarantine_command import read_run
@@ -35,8 +34,21 @@ from flows.paths import files_below, write_whole
 from flows.s3_path import S3Error, S3Path
 from observability.metrics import TABLE_ROWS
 from tests.arrow_job import STALL, ArrowEngine
-from tests.factories import ask, bad_rows, contract_in, run_table, settings_of, sources_of, table_of, work_off
+from tests.factories import (
+    ask,
+    bad_rows,
+    content_hash,
+    contract_in,
+    retail_days,
+    run_table,
+    settings_of,
+    shipped,
+    sources_of,
+    table_of,
+    work_off,
+)
 from tests.stack.buckets import ACCOUNT, REGION, empty, lead_to, minio, moto
+from tests.stack.emr_server.jars import JARS, needs_jars
 from tests.stack.programs import needs
 
 BUCKET, TABLE, MOMENT = "the-lake", "market.stall", 1e-9
@@ -423,6 +435,29 @@ def test_an_endpoint_and_a_region_of_a_profile_are_good_for_all(
 def test_local_spark_says_that_it_cannot_read_the_store(
     settings: Settings, contract: Contract, tmp_path: Path
 ) -> None:
-    with pytest.raises(WatchkeeperError, match="cannot read the store the-lake; set WATCHKEEPER_RUNNER"):
-        run_table(settings, contract, put(tmp_path / "in", a="x,1\n"), None, Engine(LocalRunner(settings)))
-    assert open_source(str(tmp_path / "in")).list("*")
+    source = put(tmp_path / "in", a="x,1\n")
+    with pytest.raises(WatchkeeperError, match="cannot read s3://the-lake/a/b: set WATCHKEEPER_RUNNER"):
+        run_table(settings, contract, source, None, Engine(LocalRunner(settings)))
+    assert list(files_below(settings.staging)) == []
+
+
+@needs_jars
+def test_local_spark_makes_the_same_table_in_a_bucket_as_in_a_folder(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """The whole way, with a correction, bad rows, copies and what is kept of a replaced file."""
+    contract, source = shipped("online_retail.transactions"), retail_days(tmp_path / "in", "2010-12-0")
+    there = settings.model_copy(update={"spark_jars": ",".join(map(str, JARS))})
+    here = settings_of(tmp_path / "here")
+    for _ in range(2):
+        results = [run_table(s, contract, source, None, Engine(LocalRunner(s))) for s in (there, here)]
+        assert results[0].__dict__ | VARYING == results[1].__dict__ | VARYING
+        assert content_hash(there, contract.identifier) == content_hash(here, contract.identifier)
+        assert bad_rows(there, contract) == bad_rows(here, contract)
+        corrected = min(source.iterdir())
+        corrected.write_bytes(gzip.compress(gzip.decompress(corrected.read_bytes()).replace(b",6,", b",7,")))
+    assert list(files_below(there.home)) == []
+    assert list(files_below(there.staging)) == []
+
+
+VARYING = {"bytes": 0, "snapshot_id": None, "seconds": 0.0}

@@ -96,8 +96,7 @@ class Aws:
         Raises:
             SparkJobError: none is set.
         """
-        # Whose settings have a store, as the flows' may, needs to say it once only.
-        said: str | None = self.settings.emr_store or getattr(self.settings, "store", None)
+        said = self.settings.emr_store or self.settings.store
         if said is None:
             raise SparkJobError("EMR needs a bucket for programs and logs; set WATCHKEEPER_EMR_STORE")
         return said.rstrip("/")

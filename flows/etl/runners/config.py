@@ -1,18 +1,26 @@
 """The runners' settings: where Spark jobs run, with what, and what they may cost."""
 
+import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from services.bento.config import CHECKOUT, BentoSettings
 
 RunnerName = Literal["local", "emr_serverless", "emr"]
+STORE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.-]+)*/?", re.ASCII)
+"""A bucket as S3 names it, and a prefix that no engine has to quote."""
 
 
 class RunnerSettings(BentoSettings):
     """Everything that runners can be told; each field's unit is in its name or its description."""
 
+    store: str | None = Field(
+        default=None,
+        description="`s3://bucket/prefix` for lake, staging and quarantine, with Glue as the catalog; "
+        "without it they are in the home, with SQLite.",
+    )
     runner: RunnerName = Field(
         default="local",
         description="Where Spark jobs run, unless a flow run says: local, emr_serverless or emr.",
@@ -23,6 +31,11 @@ class RunnerSettings(BentoSettings):
         default="WARN",
         pattern="^(ERROR|WARN|INFO|DEBUG)$",
         description="Least severe level of Spark's driver log that reaches the run's log.",
+    )
+    spark_jars: str | None = Field(
+        default=None,
+        description="Jar files for local Spark, with commas between; hadoop-aws 3.3.4 and its AWS bundle let "
+        "it read a store on S3.",
     )
 
     aws_region: str | None = Field(
@@ -126,3 +139,13 @@ class RunnerSettings(BentoSettings):
         description="What follows where a budget is spent: warn, or stop: no job begins, and one is ended "
         "before it can cost more.",
     )
+
+    @field_validator("store")
+    @classmethod
+    def _is_a_bucket(cls, said: str | None) -> str | None:
+        if said is not None and not STORE.fullmatch(said):
+            raise ValueError(
+                "is s3://bucket or s3://bucket/prefix, of letters, digits and . _ - ; "
+                "a folder of this machine is WATCHKEEPER_HOME"
+            )
+        return said

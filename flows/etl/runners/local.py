@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -19,12 +20,13 @@ from flows.etl.runners.base import Cost, Handle, JobState, OnLog, OnProgress, Pa
 from flows.etl.runners.config import RunnerSettings
 from flows.etl.runners.programs import PROGRAMS, Program
 from flows.etl.runners.spark_conf import PORTABLE_CONF
-from flows.s3_path import S3Path
 
 SUPERVISOR = Path(__file__).resolve().parent / "supervised.py"
 INHERITED = re.compile(r"(SPARK_|PYSPARK_|HADOOP_|_?JAVA_|JDK_)")
 PROGRESS = re.compile(r"progress (\d+) (\d+)")
 FULL_DISK = "no space left on the device of WATCHKEEPER_HOME; free some and run again"
+UNCHECKED = {"spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem"}
+"""The other local file system leaves a checksum beside each file of the lake, but S3's uploads need it."""
 TAIL = 400
 """Lines of the driver's log that are kept to find the cause in."""
 
@@ -51,12 +53,7 @@ class LocalRunner:
 
     def submit(self, job: SparkJob, attempt: int = 1) -> Handle:
         """See `Runner.submit`; a job that ran here before is gone with its parent, so each one is new."""
-        if isinstance(job.path, S3Path):
-            raise SparkJobError(
-                f"Spark on this machine cannot read the store {job.path.bucket}; set WATCHKEEPER_RUNNER to "
-                "emr_serverless or emr, or unset WATCHKEEPER_STORE"
-            )
-        program, folder = self.programs[job.program], job.path.parent
+        program, folder = self.programs[job.program], self.scratch(job)
         job.summary.unlink(missing_ok=True)  # of a run that was killed
         command = [sys.executable, str(SUPERVISOR), str(os.getpid()), str(program.script), str(job.path)]
         child = Child(command, folder, self.environment(folder, program.packages))
@@ -74,6 +71,7 @@ class LocalRunner:
         if child.speaks:
             return JobState("running")
         code = child.process.wait()
+        self._leave(child)
         return JobState("failed" if code else "success", f"exit code {code}")
 
     def follow(self, handle: Handle, seconds: float, on_progress: OnProgress, on_log: OnLog) -> None:
@@ -85,6 +83,7 @@ class LocalRunner:
     def cancel(self, handle: Handle) -> None:
         """Kill the process, and wait until it and its JVM are gone."""
         self._children[handle.id].kill()
+        self._leave(self._children[handle.id])
 
     def logs(self, handle: Handle) -> list[str]:
         """See `Runner.logs`."""
@@ -101,6 +100,19 @@ class LocalRunner:
     def living(self) -> Iterator[tuple[Handle, dict[str, str]]]:
         """None: what runs here has a parent that waits for it."""
         return iter(())
+
+    def scratch(self, job: SparkJob) -> Path:
+        """Where the job's own files are while it runs: beside its arguments where these are here."""
+        if isinstance(job.path, Path):
+            return job.path.parent
+        folder = self.settings.home / "staging" / job.token[:12]
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _leave(self, child: "Child") -> None:
+        """Remove what is nobody else's: the rest goes with the job's arguments."""
+        if self.settings.store:
+            shutil.rmtree(child.folder, ignore_errors=True)
 
     def environment(self, folder: Path, packages: Path | None = None) -> dict[str, str]:
         """The process's environment: our JRE and Spark, none that the user may have set."""
@@ -133,9 +145,34 @@ class LocalRunner:
             "spark.local.dir": str(folder / "spark-tmp"),
             "spark.sql.warehouse.dir": str(folder / "spark-warehouse"),
             "spark.sql.shuffle.partitions": str(4 * cores),
-            # The other local file system leaves a checksum file beside each file of the lake.
-            "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
             **PORTABLE_CONF,
+            **(self.s3a(self.settings.store) if self.settings.store else UNCHECKED),
+        }
+
+    def s3a(self, store: str) -> dict[str, str]:
+        """How Spark finds a store on S3: EMR has a way of its own, here it is Hadoop's.
+
+        Raises:
+            SparkJobError: it has no way.
+        """
+        if not self.settings.spark_jars:
+            raise SparkJobError(
+                f"Spark on this machine cannot read {store}: set WATCHKEEPER_RUNNER to emr_serverless or "
+                "emr, or WATCHKEEPER_SPARK_JARS to the files of hadoop-aws 3.3.4 and its AWS bundle"
+            )
+        from flows.s3 import connect
+
+        ways, jars = connect(), self.settings.spark_jars.replace(",", os.pathsep)
+        own = {"endpoint": ways.endpoint, "path.style.access": "true"} if ways.endpoint else {}
+        told = {
+            "endpoint.region": ways.region,
+            "aws.credentials.provider": "com.amazonaws.auth.DefaultAWSCredentialsProviderChain",
+            **own,
+        }
+        return {
+            "spark.driver.extraClassPath": jars,
+            "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
+            **{f"spark.hadoop.fs.s3a.{name}": value for name, value in told.items()},
         }
 
 
@@ -143,6 +180,7 @@ class Child:
     """A job's process, and what it has said that nobody has been told yet."""
 
     def __init__(self, command: list[str], folder: Path, environment: dict[str, str]) -> None:
+        self.folder = folder
         self.tail: deque[str] = deque(maxlen=TAIL)
         self._said: SimpleQueue[str | tuple[int, int] | None] = SimpleQueue()
         self.process = subprocess.Popen(
