@@ -18,7 +18,7 @@ from tests.checkout import Checkout
 from tests.factories import wait_until, wardrobe
 from tests.traffic import champion, drawn, land
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 # Stands in for the training alone: what it does to the ledger is what the real one does after its gate.
 RETRAIN = """
