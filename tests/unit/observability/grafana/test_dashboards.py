@@ -12,7 +12,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from observability.grafana.dashboards import dashboards
 from observability.grafana.dashboards.panels import LEAST, Bound, series
 from observability.grafana.difference import differences
-from observability.prometheus.rules import alerts, uid
+from observability.prometheus.rules import alerts, groups, uid
 
 TYPES = {"timeseries", "stat", "table", "bargauge", "heatmap", "state-timeline"}
 """Of panels, as Grafana 10 to 12 share them; none fetches anything from outside."""
@@ -32,6 +32,7 @@ PANELS = [
     if panel["type"] != "row"
 ]
 ALERTS = {alert["alert"]: alert for alert in alerts()}
+RECORDED = {rule["record"]: rule["expr"] for group in groups() for rule in group["rules"] if "record" in rule}
 
 
 def test_there_are_the_six() -> None:
@@ -81,12 +82,14 @@ def test_a_panels_thresholds_are_the_rules(panel: dict[str, Any]) -> None:
 
 
 def numbers(query: str) -> set[float]:
-    """That a query names."""
+    """That a query names, and the recordings that it reads."""
     found: set[float] = set()
 
     def see(node: promql_parser.Expr) -> None:
         if isinstance(node, promql_parser.NumberLiteral):
             found.add(node.val)
+        if isinstance(node, promql_parser.VectorSelector) and node.name in RECORDED:
+            found.update(numbers(RECORDED[node.name]))
 
     promql_parser.walk(promql_parser.parse(query), see)
     return found
