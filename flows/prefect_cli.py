@@ -5,6 +5,8 @@ and without the user's own Prefect profile. Run it from the checkout. A worker i
 and `deploy` reads `prefect.yaml` as the settings want it, unless the command says otherwise.
 """
 
+import os
+import shutil
 import sys
 
 from flows.config import Settings, load_settings
@@ -23,6 +25,8 @@ WORKER = {
 }
 SECRET = "watchkeeper"  # noqa: S105  # its name in the cluster, as in deployments/kubernetes
 KUBERNETES = "PREFECT_INTEGRATIONS_KUBERNETES"
+WIDE = 150
+"""Characters: in a narrower table the ids of runs, which other commands take, are cut off."""
 
 
 def main() -> None:
@@ -38,6 +42,7 @@ def main() -> None:
         sys.argv += ["--pool", settings.work_pool]
     if command == "deploy" and not any(argument.startswith("--prefect-file") for argument in arguments):
         sys.argv += ["--prefect-file", str(write_copy(settings))]
+    os.environ["COLUMNS"] = str(max(WIDE, shutil.get_terminal_size().columns))
     from prefect.cli import app
 
     app()

@@ -23,7 +23,7 @@ import yaml
 from observability.prometheus.rules import SECONDS, groups
 from tests.bench.equivalent import why
 from tests.unit.observability.prometheus import promtool
-from tests.unit.observability.prometheus.bounds import EVERY_EDGE
+from tests.unit.observability.prometheus.bounds import ALWAYS, EVERY_EDGE
 from tests.unit.observability.prometheus.cases import CASES
 
 TOKENS = re.compile(
@@ -162,6 +162,7 @@ def read(rules: list[dict[str, Any]], tests: list[tuple[str, dict[str, Any]]]) -
     said = json.dumps(tests)
     every = [rule for group in rules for rule in group["rules"]]
     kept = [rule for rule in every if re.search(rf"\b{rule.get('alert', chr(0))}\b", said)]
+    kept += [rule for rule in every if rule.get("record") in ALWAYS]
     for rule in kept:  # grows: what is recorded may itself read what is
         kept += [r for r in every if r not in kept and r.get("record", "\n") in rule["expr"]]
     return [{**group, "rules": [rule for rule in group["rules"] if rule in kept]} for group in rules]
@@ -180,7 +181,8 @@ def concerned(rule: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     names = readers(rule)
     cases = [("1m", promtool.expected(case)) for case in CASES if names & {case.alert, *case.silent}]
     edges = [edge for edge in EVERY_EDGE if edge.alert in names]
-    return cases + [(edge.interval, promtool.at_the_edge(edge)) for edge in edges]
+    recorded = [("1m", promtool.always(name, ALWAYS[name])) for name in ALWAYS if name == rule.get("record")]
+    return cases + [(edge.interval, promtool.at_the_edge(edge)) for edge in edges] + recorded
 
 
 def as_it_is(mutant: Mutant) -> Mutant:

@@ -243,7 +243,7 @@ class Stack:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=400,
         )
         assert done.returncode == 0, done.stdout + done.stderr
 

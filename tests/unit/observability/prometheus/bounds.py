@@ -96,3 +96,6 @@ EXACT = [
 ]
 
 EVERY_EDGE = [*EDGES, *EXACT]
+
+ALWAYS = {"watchkeeper:deadman": 1.0}
+"""Recorded series that need no other one, and what they are."""

@@ -37,6 +37,12 @@ def at_the_edge(edge: Edge) -> dict[str, Any]:
     return {"interval": edge.step, "input_series": series, "promql_expr_test": [said]}
 
 
+def always(record: str, value: float) -> dict[str, Any]:
+    """A recorded series that is there whatever else is, as a test of promtool."""
+    said = {"expr": record, "eval_time": "5m", "exp_samples": [{"labels": record, "value": value}]}
+    return {"interval": "1m", "input_series": [], "promql_expr_test": [said]}
+
+
 def run(
     folder: Path, rules: Iterable[Path], tests: list[dict[str, Any]], interval: str
 ) -> "subprocess.CompletedProcess[str]":

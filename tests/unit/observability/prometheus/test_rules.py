@@ -7,7 +7,7 @@ import pytest
 
 from observability.prometheus.rules import FOLDER, alerts
 from tests.unit.observability.prometheus import promtool
-from tests.unit.observability.prometheus.bounds import EVERY_EDGE
+from tests.unit.observability.prometheus.bounds import ALWAYS, EVERY_EDGE
 from tests.unit.observability.prometheus.cases import CASES, Case
 from tests.versions import EVERYTHING
 
@@ -34,3 +34,10 @@ def test_an_alert_begins_at_its_bound_and_not_before(alert: str, tmp_path: Path)
         tests = [promtool.at_the_edge(edge) for edge in edges if edge.interval == interval]
         done = promtool.run(tmp_path, sorted(FOLDER.glob("*.yml")), tests, interval)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("record", ALWAYS)
+def test_what_the_dead_man_watcher_asks_for_is_always_there(record: str, tmp_path: Path) -> None:
+    tests = [promtool.always(record, ALWAYS[record])]
+    done = promtool.run(tmp_path, sorted(FOLDER.glob("*.yml")), tests, "1m")
+    assert done.returncode == 0, done.stdout + done.stderr
