@@ -156,12 +156,20 @@ def trouble(stack: Stack) -> None:
 
 def requests(stack: Stack) -> None:
     """Pictures that are answered, some that are none, and a log that has been waiting since this morning."""
-    for light in range(100, 140):
-        stack.service.predict(picture(light))
-        stack.service.predict(b"no picture")
+    send(stack)
+    for series in ("watchkeeper_serve_inference_seconds_count", "watchkeeper_serve_rejected_total"):
+        stack.until(lambda series=series: stack.holds(series), series, PATIENCE)  # type: ignore[misc]
+    send(stack)  # a counter has a rate from its second value on
     landing = stack.settings.landing / "serving"
     stack.until(lambda: any(landing.rglob("*.parquet")), "the prediction log")
     long_ago(next(landing.rglob("*.parquet")), 8)
+
+
+def send(stack: Stack) -> None:
+    """Some of each."""
+    for light in range(100, 140):
+        stack.service.predict(picture(light))
+        stack.service.predict(b"no picture")
 
 
 def long_ago(path: Path, hours: float) -> None:
