@@ -1,8 +1,10 @@
 """One sample of every metric that flows push; `python -m tests.stack.events` stands for a run of each."""
 
+import socket
 from typing import Any
 
 from observability import emit
+from observability.config import ObservabilitySettings
 from observability.metrics import METRICS
 
 PUSHED = [metric for metric in METRICS if not metric.pulled]
@@ -19,5 +21,13 @@ def send_all() -> None:
     emit.sender().close()
 
 
+def send_nonsense() -> None:
+    """A sample that statsd_exporter refuses, so that the panel of those has one."""
+    settings = ObservabilitySettings()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"watchkeeper.nonsense:x|c", (settings.statsd_host, settings.statsd_port))
+
+
 if __name__ == "__main__":
     send_all()
+    send_nonsense()
