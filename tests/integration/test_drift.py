@@ -476,7 +476,7 @@ def command(settings: Settings, *arguments: str) -> "subprocess.CompletedProcess
         env=environment_of(settings, WATCHKEEPER_CONTRACTS=str(settings.contracts)),
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=480,
     )
 
 
