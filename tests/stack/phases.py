@@ -147,9 +147,6 @@ PHASES = [
 ]
 """Causes of one phase are there together, and disturb each other in nothing."""
 
-NOT_MADE: dict[str, str] = {}
-"""Alerts that only promtool's cases show, and why."""
-
 
 @contextmanager
 def whole_watch(folder: Path) -> Iterator[Stack]:
