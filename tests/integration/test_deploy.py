@@ -72,7 +72,8 @@ def there(checkout: Checkout) -> tuple[dict[str, str], list[str], list[str]]:
 
 def test_deploying_again_changes_nothing(checkout: Checkout) -> None:
     before = there(checkout)
-    assert before[1] == [f"retrain-garments-on-event__automation_{n}" for n in (1, 2)]
+    retrain = [f"retrain-garments-on-event__automation_{n}" for n in (1, 2)]
+    assert before[1] == ["health__automation_1", *retrain]
     said = checkout.run("flows.server", "deploy")
     assert "deployed etl-hm" in said
     assert "created" not in said
