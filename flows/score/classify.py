@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pyarrow.fs as pafs
 
-from services.bento.manifest import ImageInput, read_manifest
+from services.bento.manifest import SESSION_FILES, ImageInput, read_manifest
 from services.bento.predictor import Pixels, Predictor, UnreadableImageError, as_input, decode
 
 BATCH = 32
@@ -63,8 +64,20 @@ def classify(lines: Iterator[str], job: dict[str, Any]) -> Iterator[Row]:
 
 @cache
 def session(folder: str) -> Predictor:
-    """The worker's one session of a version, whose folder the driver has verified."""
-    return Predictor(Path(folder), read_manifest(Path(folder)), threads=1)
+    """The worker's one session of a version, whose folder was verified before the job was written."""
+    if not folder.startswith("s3://"):
+        return predictor_of(Path(folder))
+    files, base = pafs.FileSystem.from_uri(folder)
+    with TemporaryDirectory() as here:
+        for name in SESSION_FILES:
+            with files.open_input_stream(f"{base}/{name}", compression=None) as stream:
+                Path(here, name).write_bytes(stream.read())
+        return predictor_of(Path(here))
+
+
+def predictor_of(folder: Path) -> Predictor:
+    """One session, in one thread; the folder is read whole."""
+    return Predictor(folder, read_manifest(folder), threads=1)
 
 
 @cache

@@ -21,7 +21,7 @@ from flows.etl.runners.life import Engine
 from flows.etl.scores import contract_of
 from flows.score import steps
 from flows.score.champion import find_champion
-from flows.score.plan import Scoring
+from flows.score.plan import Scoring, refuse_out_of_reach
 from flows.score.report import ScoreSummary, publish
 from flows.score.steps import ScoreResult
 from flows.step import run_step
@@ -64,6 +64,7 @@ def score(
     with summary.table(contract.identifier) as record:
         champion = scoring_step("champion", model, lambda _: find_champion(settings, model))
         pictures = open_source(source or str(settings.landing / "score"))
+        refuse_out_of_reach(settings, pictures, engine.runner.name)
         scoring = Scoring(settings, contract, champion, pictures, replay)
         record(replanned(contract, lambda: attempt(scoring, engine)))
     return summary

@@ -15,6 +15,8 @@ from observability.errors import WatchkeeperError
 
 MANIFEST = "manifest.json"
 REQUIRED = ("model.onnx", "reference.parquet", "trained_on.parquet", "card.md")
+SESSION_FILES = (MANIFEST, "model.onnx")
+"""All that answering needs of a version."""
 MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
 # A version's name carries a time with its T and Z.
 VERSION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
