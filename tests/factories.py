@@ -113,7 +113,7 @@ class WarmRunner(Engine):
         if str(ETL) not in sys.path:
             sys.path.append(str(ETL))
         module = importlib.import_module(PROGRAMS[program].script.stem)  # as spark-submit sees it
-        module.report_progress = lambda _spark: None  # type: ignore[attr-defined]  # it would go on for ever
+        module.report_progress = lambda _spark, _path: None  # type: ignore[attr-defined]  # it would go on for ever
         kept = {name: spark.conf.get(name, None) for name in PER_JOB}
         try:
             module.main(str(path))

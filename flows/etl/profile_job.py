@@ -32,7 +32,7 @@ def main(path: str) -> None:
     for name in ("maxPartitionBytes", "openCostInBytes"):
         spark.conf.set("spark.sql.files." + name, str(2**40))
     job = json.loads(read_text(spark, path))
-    threading.Thread(target=report_progress, args=(spark,), daemon=True).start()
+    threading.Thread(target=report_progress, args=(spark, path), daemon=True).start()
     started, named = time.time(), {}
     unknown = [c["name"] for c in job["columns"] if c["numeric"] and c["name"] not in job["scales"]]
     if unknown:

@@ -1,7 +1,8 @@
 """The Spark job: read, transform, write, summarise. Arguments in, files and `_summary.json` out.
 
 Run by a runner as `spark_job.py JOB_JSON`, here or on EMR; ships with `transform.py` and needs nothing
-else than PySpark. Prints `progress DONE TOTAL` lines (Spark tasks) while it works.
+else than PySpark. While it works it prints `progress DONE TOTAL` lines (Spark tasks), and on S3, where nobody
+reads those, leaves them in a file.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import sys
 import threading
 import time
+from contextlib import suppress
 from functools import reduce
 from typing import Any, Callable
 
@@ -22,6 +24,8 @@ PICTURE_FACTS = (
 )
 
 
+LEFT_SECONDS = 5.0  # between two files that tell how far the job is
+
 # The raw zone names a file by its content. As SQL, since there is no Spark yet that could make a Column.
 SHA256 = "substring(_metadata.file_name, 1, 64) AS _sha256"
 
@@ -30,7 +34,7 @@ def main(path: str, read: Callable[[SparkSession, dict[str, Any]], DataFrame] | 
     """Do the job that `path` describes; `read` gives its rows with their verdict, the ETL's unless said."""
     spark = SparkSession.builder.getOrCreate()
     job = json.loads(read_text(spark, path))
-    threading.Thread(target=report_progress, args=(spark,), daemon=True).start()
+    threading.Thread(target=report_progress, args=(spark, path), daemon=True).start()
     started = time.time()
     write(transform.place((read or read_and_judge)(spark, job), job), job)
     summary = {"spark": spark.version, "seconds": round(time.time() - started, 3), "profile": {}}
@@ -184,9 +188,9 @@ def file_system(spark: SparkSession, path: str) -> Any:
     return hadoop_path(spark, path).getFileSystem(spark._jsc.hadoopConfiguration())
 
 
-def report_progress(spark: SparkSession, every_seconds: float = 0.5) -> None:
-    """Print how many of the tasks known so far are done; runs until the job ends."""
-    tracker, seen, last = spark.sparkContext.statusTracker(), {}, None
+def report_progress(spark: SparkSession, path: str, every_seconds: float = 0.5) -> None:
+    """Tell how many of the tasks known so far are done; runs until the job ends."""
+    tracker, seen, last, left = spark.sparkContext.statusTracker(), {}, None, 0.0
     while True:
         for stage in tracker.getActiveStageIds():
             info = tracker.getStageInfo(stage)
@@ -196,7 +200,16 @@ def report_progress(spark: SparkSession, every_seconds: float = 0.5) -> None:
         if total and total != last:
             print("progress", *total, flush=True)
             last = total
+            if path.startswith("s3") and time.time() - left > LEFT_SECONDS:
+                leave_progress(spark, path, {"done": total[0], "known": total[1], "stages": len(seen)})
+                left = time.time()
         time.sleep(every_seconds)
+
+
+def leave_progress(spark: SparkSession, path: str, far: dict[str, int]) -> None:
+    """Leave a file beside the job that says how far it is; the job goes on where that cannot be."""
+    with suppress(Exception):
+        write_text(spark, path.rpartition("/")[0] + "/_progress.json", json.dumps(far))
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ class WarmScorer(Engine):
         start_spark(self.local.spark_conf(Path(str(path.parent))))
         from flows.etl import spark_job  # after the scores' job, which shows it its `transform`
 
-        spark_job.report_progress = lambda spark, every_seconds=0.5: None
+        spark_job.report_progress = lambda spark, path, every_seconds=0.5: None
         spark_job.main(str(path), score)
 
 

@@ -56,6 +56,11 @@ class SparkJob:
         """What the program leaves when all is done."""
         return self.path.parent / "_summary.json"
 
+    @property
+    def progress(self) -> AnyPath:
+        """Where the program says how far it is."""
+        return self.path.parent / "_progress.json"
+
     def attempt(self, number: int) -> str:
         """The token of one attempt, from 1."""
         return f"{self.token}-{number}"

@@ -7,7 +7,7 @@ job that already runs; whatever ends the wait, ends the job.
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from flows.etl.runners.base import (
     Cost,
@@ -22,45 +22,15 @@ from flows.etl.runners.base import (
     UnansweredError,
 )
 from flows.etl.runners.cause import cause_of
+from flows.etl.runners.progress import progress_of
 from flows.etl.runners.records import Record, Records
+from flows.etl.runners.watch import Unwatched, Watch
 from flows.s3_path import AnyPath
 
 PATIENCE_SECONDS = 300.0
 """For which a service that does not answer is asked again, before the wait for the job is given up."""
 CANCEL_TRIES = 3
 T = TypeVar("T")
-
-
-class Watch(Protocol):
-    """Who is told of a job's life; what it raises ends the job."""
-
-    def before(self, job: SparkJob) -> None:
-        """A job is about to be asked for."""
-
-    def submitted(self, job: SparkJob, handle: Handle, links: dict[str, str], *, adopted: bool) -> None:
-        """The service has it; `adopted` where it ran before we came."""
-
-    def looked(self, job: SparkJob, handle: Handle, state: JobState, cost: Callable[[], Cost | None]) -> None:
-        """What it does now; `cost` asks what it has cost until now."""
-
-    def ended(self, job: SparkJob, handle: Handle, state: JobState, cost: Cost | None) -> None:
-        """It has ended, and cost that."""
-
-
-class Unwatched:
-    """Nobody is told."""
-
-    def before(self, job: SparkJob) -> None:
-        """Nothing."""
-
-    def submitted(self, job: SparkJob, handle: Handle, links: dict[str, str], *, adopted: bool) -> None:
-        """Nothing."""
-
-    def looked(self, job: SparkJob, handle: Handle, state: JobState, cost: Callable[[], Cost | None]) -> None:
-        """Nothing."""
-
-    def ended(self, job: SparkJob, handle: Handle, state: JobState, cost: Cost | None) -> None:
-        """Nothing."""
 
 
 @dataclass
@@ -120,7 +90,7 @@ def run_job(
             if state.ended:
                 break
             runner.follow(life.held, pause, on_progress, on_log)
-            state = life.look()
+            state = life.look(on_progress)
             if runner.limit_seconds and time.monotonic() - began > runner.limit_seconds:
                 raise SparkJobError(
                     f"the Spark job ran longer than {runner.limit_seconds / 60:.0f} minutes; "
@@ -210,9 +180,12 @@ class Life:
             return patiently(lambda: self._runner.describe(handle))
         return state
 
-    def look(self) -> JobState:
+    def look(self, on_progress: OnProgress) -> JobState:
         """What the job does now, for whoever watches too."""
         state = self.describe(self.held)
+        if state.phase == "running" and not self._runner.tells_log and (far := progress_of(self._job)):
+            on_progress(far.done, far.known)
+            state = JobState(state.phase, ", ".join(filter(None, (state.detail, str(far)))))
         self._watch.looked(self._job, self.held, state, lambda: self._runner.cost(self.held))
         return state
 

@@ -20,8 +20,9 @@ from flows.etl.runners.base import (
     SparkJobError,
     UnansweredError,
 )
-from flows.etl.runners.life import Unwatched, pauses, run_job
+from flows.etl.runners.life import pauses, run_job
 from flows.etl.runners.records import Records
+from flows.etl.runners.watch import Unwatched
 from flows.s3_path import AnyPath
 
 
@@ -361,6 +362,35 @@ def test_who_watches_is_told_and_may_end_the_job(job: SparkJob, records: Records
         run(service, job, Records(records.folder / "other"), watch=Stopping())
     assert service.living() == [job.attempt(1)]  # cancelling
     assert service.cancelled == [job.attempt(1)]
+
+
+@pytest.mark.parametrize(
+    ("left", "far", "detail"),
+    [
+        ('{"done": 3, "known": 8, "stages": 2}', (3, 8), "it is running, 3 of 8 tasks of 2 stages"),
+        ('{"done": 3, "known": 8, "stages": 1}', (3, 8), "it is running, 3 of 8 tasks of 1 stage"),
+        ('{"done": 3, "kno', None, "it is running"),
+        (None, None, "it is running"),
+    ],
+)
+def test_how_far_a_job_is_is_what_its_driver_leaves(
+    job: SparkJob, records: Records, left: str | None, far: tuple[int, int] | None, detail: str
+) -> None:
+    said: list[str] = []
+    shown: list[tuple[int, int]] = []
+
+    class Watching(Unwatched):
+        def looked(
+            self, job: SparkJob, handle: Handle, state: JobState, cost: Callable[[], Cost | None]
+        ) -> None:
+            said.append(state.detail)
+
+    if left is not None:
+        job.progress.write_text(left)
+    service = Service("pending", "pending", "running", "success", summary=job.summary)
+    run(service, job, records, watch=Watching(), on_progress=lambda *numbers: shown.append(numbers))
+    assert said == ["it is pending", detail, "it is success"]
+    assert [numbers for numbers in shown if numbers != (1, 2)] == ([far] if far else [])
 
 
 def test_a_bad_end_that_the_service_takes_back_is_none(job: SparkJob, records: Records) -> None:
