@@ -1,7 +1,7 @@
 """The ways to S3, as AWS's own variables and profiles say: boto3's client, and pyarrow's file system.
 
-boto3 does not know `AWS_REGION`, and neither pyarrow's constructor nor PyIceberg knows `AWS_ENDPOINT_URL` or
-a profile's `endpoint_url`. So boto3 is asked once what it found, and the others are told.
+Neither pyarrow's constructor nor PyIceberg knows `AWS_ENDPOINT_URL` or a profile's `endpoint_url`. So boto3
+is asked once what it found, and the others are told.
 """
 
 import os
@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
-import boto3
 import pyarrow.fs as pafs
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 
+from flows.aws_session import ANSWER_SECONDS, CONNECT_SECONDS, config, session
 from flows.errors import WatchkeeperError
 
-CONNECT_SECONDS, ANSWER_SECONDS = 10, 60
 CONNECTIONS = 32
 PART = 16 << 20
 VARIABLES = (
@@ -39,10 +38,14 @@ class Bucket:
     session: Any
     region: str
 
+    def client_of(self, service: str) -> Any:  # noqa: ANN401  # boto3 has no types
+        """boto3's client of a service."""
+        return self.session.client(service, config=config(max_pool_connections=CONNECTIONS))
+
     @cached_property
-    def client(self) -> Any:  # noqa: ANN401  # boto3 has no types
+    def client(self) -> Any:  # noqa: ANN401
         """boto3's client of S3."""
-        return self.session.client("s3", config=config())
+        return self.client_of("s3")
 
     @cached_property
     def endpoint(self) -> str | None:
@@ -78,16 +81,6 @@ class Bucket:
         return {name: value for name, value in said.items() if value}
 
 
-def config() -> Config:
-    """How boto3 asks."""
-    return Config(
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=ANSWER_SECONDS,
-        retries={"mode": "standard", "max_attempts": 5},
-        max_pool_connections=CONNECTIONS,
-    )
-
-
 def connect() -> Bucket:
     """The ways to S3 that the environment says.
 
@@ -99,7 +92,7 @@ def connect() -> Bucket:
 
 @lru_cache(maxsize=8)
 def _connect(_said: tuple[str | None, ...]) -> Bucket:
-    session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
-    if session.region_name is None:
+    found = session()
+    if found.region_name is None:
         raise WatchkeeperError("the store is on S3, but no region is set: set AWS_REGION")
-    return Bucket(session, session.region_name)
+    return Bucket(found, found.region_name)

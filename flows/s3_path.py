@@ -12,14 +12,16 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from flows.aws_session import ABSENT, DENIED, EXPIRED, UNKNOWN_CALLER, code_of
+
 if TYPE_CHECKING:
     from flows.s3 import Bucket
 
 SCHEME = "s3://"
 BUFFER = 4 << 20
 """Bytes that one request brings of a file that is read from its beginning to its end."""
-ABSENT = ("NoSuchKey", "NoSuchBucket", "404")
-DENIED = ("AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken")
+NOT_THERE = ABSENT | {"NoSuchBucket"}
+NOT_ALLOWED = DENIED | EXPIRED | UNKNOWN_CALLER
 
 
 class S3Error(OSError):
@@ -225,8 +227,14 @@ class S3Path:
         try:
             yield connect(), {"Bucket": self.bucket, "Key": self.key}
         except ClientError as error:
-            code = error.response["Error"]["Code"]
-            kind = FileNotFoundError if code in ABSENT else PermissionError if code in DENIED else S3Error
+            code = code_of(error)
+            kind = (
+                FileNotFoundError
+                if code in NOT_THERE
+                else PermissionError
+                if code in NOT_ALLOWED
+                else S3Error
+            )
             raise kind(f"{self}: {error}; check the bucket and the credentials") from None
         except BotoCoreError as error:
             raise S3Error(f"{self}: {error}; check network and credentials") from None

@@ -12,10 +12,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.table import Table
 
 from flows.aws import template
+from flows.aws_session import DENIED, EXPIRED, UNKNOWN_CALLER, code_of
 from flows.config import Settings, load_settings
 from flows.console import out
 from flows.errors import WatchkeeperError, run_command
-from flows.etl.runners.aws import DENIED, EXPIRED, UNKNOWN_CALLER, Aws, bucket_and_key
+from flows.etl.runners.aws import Aws, bucket_and_key
 
 State = Literal["ok", "missing", "unknown"]
 MARKS = {"ok": "[green]ok", "missing": "[red]missing", "unknown": "[yellow]not known"}
@@ -89,11 +90,6 @@ def role_of(arn: str) -> str:
     """The role behind a session of it, which is whose policies count."""
     head, _, rest = arn.partition(":assumed-role/")
     return f"{head.replace(':sts:', ':iam:')}:role/{rest.split('/')[0]}" if rest else arn
-
-
-def code_of(error: ClientError) -> str:
-    """AWS's word for what went wrong."""
-    return str(error.response.get("Error", {}).get("Code", "unknown"))
 
 
 def look(thing: str, permission: str, ask: Callable[[], str], absent: str) -> Finding:

@@ -18,7 +18,7 @@ from pyiceberg.exceptions import (
 from pyiceberg.table import Table
 
 from flows.errors import WatchkeeperError
-from flows.s3 import config, connect
+from flows.s3 import connect
 from flows.s3_path import S3Path
 
 
@@ -31,7 +31,7 @@ class BucketCatalog(GlueCatalog):
 
     def __init__(self, root: S3Path) -> None:
         ways = connect()
-        client = ways.session.client("glue", config=config())
+        client = ways.client_of("glue")
         super().__init__("lake", client, warehouse=str(root), **ways.in_iceberg)
         self._root = f"{root}/"
 

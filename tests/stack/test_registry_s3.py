@@ -13,35 +13,30 @@ from services.bento.registry import OvertakenError, Registry, last_promoted, mod
 from services.bento.s3_store import S3Store
 from services.bento.store import MissingError, RegistryError, open_store
 from tests import racing
-from tests.factories import free_port
-from tests.stack.programs import needs, running
+from tests.stack.buckets import ACCOUNT, REGION, empty, lead_to, minio
+from tests.stack.programs import needs
 from tests.versions import EVERYTHING, image_model, write_version
 
 BUCKET = "models"
-USER = {"AWS_ACCESS_KEY_ID": "watchkeeper", "AWS_SECRET_ACCESS_KEY": "watchkeeper"}
 pytestmark = needs("minio")
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a MinIO of this module's own."""
-    address, folder = f"127.0.0.1:{free_port()}", tmp_path_factory.mktemp("minio")
-    account = {"MINIO_ROOT_USER": "watchkeeper", "MINIO_ROOT_PASSWORD": "watchkeeper", "MINIO_UPDATE": "off"}
-    command = ["minio", "server", "--address", address, str(folder / "data")]
-    with running(command, f"http://{address}/minio/health/ready", folder / "log", account):
-        yield f"http://{address}"
+    with minio(tmp_path_factory.mktemp("minio")) as made:
+        yield made
 
 
 @pytest.fixture
 def client(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A client, and a bucket that is emptied afterwards."""
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the keys of the test before this
-    for name, value in {**USER, "AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": server}.items():
-        monkeypatch.setenv(name, value)
-    bucket = boto3.resource("s3").create_bucket(Bucket=BUCKET)
+    lead_to(monkeypatch, s3=server, glue=server)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    place = {"LocationConstraint": REGION}
+    bucket = boto3.resource("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration=place)
     yield boto3.client("s3")
-    bucket.objects.all().delete()
-    bucket.delete()
+    empty(bucket)
 
 
 @pytest.fixture
@@ -176,13 +171,13 @@ def test_what_is_not_there_is_missing(registry: Registry, store: S3Store) -> Non
 def test_a_bucket_that_is_not_there_or_refuses_is_named(client: Any) -> None:
     with pytest.raises(RegistryError, match=r"s3://nothing/k.*check the bucket and the credentials"):
         S3Store(client, "nothing").read("k")
-    stranger = boto3.client("s3", **{name.lower(): "wrong" for name in USER})
+    stranger = boto3.client("s3", **{name.lower(): "wrong" for name in ACCOUNT})
     with pytest.raises(RegistryError, match="check the bucket and the credentials"):
         S3Store(stranger, BUCKET).list("")
 
 
 def test_a_server_that_is_away_is_named(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(RegistryError, match="check network and credentials"):
         open_store(f"s3://{BUCKET}").create("k", b"")

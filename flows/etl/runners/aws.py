@@ -1,14 +1,11 @@
 """AWS for the runners: clients, tags, and what its refusals mean: the setting or the permission to mend."""
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -20,11 +17,11 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
+from flows.aws_session import ABSENT, DENIED, EXPIRED, TRIES, UNKNOWN_CALLER, code_of, config, session
 from flows.etl.runners.base import SparkJob, SparkJobError, UnansweredError
 from flows.etl.runners.config import RunnerSettings
 
 PROJECT = "watchkeeper"
-SECONDS = {"connect_timeout": 10, "read_timeout": 60}
 BUSY = {
     "Throttling",
     "ThrottlingException",
@@ -38,19 +35,7 @@ BUSY = {
     "ServiceUnavailableException",
     "SlowDown",
 }
-EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
-UNKNOWN_CALLER = {
-    "UnrecognizedClientException",
-    "InvalidClientTokenId",
-    "InvalidAccessKeyId",
-    "InvalidSignatureException",
-    "SignatureDoesNotMatch",
-    "IncompleteSignature",
-    "MissingAuthenticationToken",
-}
-DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
 QUOTA = {"ServiceQuotaExceededException", "LimitExceededException", "QuotaExceeded"}
-ABSENT = {"ResourceNotFoundException", "NoSuchKey", "404"}
 REFRESH = "refresh them and run again: a job that runs is found again"
 
 
@@ -66,15 +51,14 @@ class Aws:
 
     @cached_property
     def session(self) -> Any:  # noqa: ANN401  # boto3 has no types
-        """As AWS's own variables and profiles say; boto3 itself does not know AWS_REGION."""
+        """boto3's."""
         with told("reading AWS's settings"):
-            return boto3.Session(region_name=self.settings.aws_region or os.environ.get("AWS_REGION"))
+            return session(self.settings.aws_region)
 
     def client(self, service: str, *, once: bool = False) -> Any:  # noqa: ANN401
         """A client; with `once` a call is sent a single time: another try could do it twice."""
-        retries = {"mode": "standard", "total_max_attempts": 1 if once else 5}
         with told(f"connecting to {service}"):
-            return self.session.client(service, config=Config(retries=retries, **SECONDS))
+            return self.session.client(service, config=config(tries=1 if once else TRIES))
 
     @cached_property
     def s3(self) -> Any:  # noqa: ANN401
@@ -147,7 +131,7 @@ def told(doing: str, **meant: str) -> Iterator[None]:
 
 def refused(error: ClientError, doing: str, meant: dict[str, str]) -> SparkJobError:
     """What a refusal means."""
-    code, text = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
+    code, text = code_of(error), error.response["Error"].get("Message", "")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code in EXPIRED:
         return SparkJobError(f"{doing}: the AWS credentials have expired; {REFRESH}")

@@ -27,7 +27,7 @@ from flows.etl.runners.base import (
 )
 from flows.etl.runners.config import RunnerSettings
 from flows.etl.runners.emr_cluster import ALIVE, MEANT, clusters, running_cluster, transient
-from flows.etl.runners.prices import cost_of, load_prices
+from flows.etl.runners.prices import cost_of, prices_in
 from flows.etl.runners.s3_logs import driver, executors
 from flows.etl.runners.spark_conf import PORTABLE_CONF, arguments, attempt_of, named, sizes
 
@@ -225,11 +225,7 @@ class EmrRunner:
 
     def cost(self, handle: Handle) -> Cost | None:
         """See `Runner.cost`: all hours of the job's own cluster, of a shared one those of the step."""
-        line = (
-            self._cluster(handle)["Status"]["Timeline"]
-            if handle.owned
-            else self._step(handle)["Status"]["Timeline"]
-        )
+        line = (self._cluster(handle) if handle.owned else self._step(handle))["Status"]["Timeline"]
         now = datetime.now(UTC)
         start = line.get("CreationDateTime") if handle.owned else line.get("StartDateTime")
         if start is None:
@@ -243,10 +239,8 @@ class EmrRunner:
             spot = " spot" if machine.get("Market") == "SPOT" else ""
             kind = machine["InstanceType"] + spot
             hours[kind] = hours.get(kind, 0) + hours_of(machine["Status"]["Timeline"], start, end)
-        region = self.client.meta.region_name
-        table = load_prices(self.settings.emr_prices).get(region)
-        prices, of = (table.instances, f"{region}, {table.read}") if table else ({}, region)
-        return cost_of(hours, prices, of, bound="EndDateTime" not in line)
+        prices = prices_in(self.client.meta.region_name, self.settings.emr_prices, "instances")
+        return cost_of(hours, prices, bound="EndDateTime" not in line)
 
     def links(self, handle: Handle) -> dict[str, str]:
         """See `Runner.links`."""

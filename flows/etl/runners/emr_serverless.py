@@ -23,7 +23,7 @@ from flows.etl.runners.base import (
 )
 from flows.etl.runners.config import RunnerSettings
 from flows.etl.runners.emr_application import create_application, find_application, remove_application
-from flows.etl.runners.prices import cost_of, load_prices
+from flows.etl.runners.prices import cost_of, prices_in
 from flows.etl.runners.s3_logs import driver, executors
 from flows.etl.runners.spark_conf import PORTABLE_CONF, arguments, attempt_of, named, sizes
 
@@ -208,17 +208,15 @@ class EmrServerlessRunner:
     def cost(self, handle: Handle) -> Cost | None:
         """See `Runner.cost`; of a job that runs, the most that it may have cost."""
         run = self._run(handle)
-        region = self.client.meta.region_name
-        table = load_prices(self.settings.emr_prices).get(region)
-        prices, of = (table.serverless, f"{region}, {table.read}") if table else ({}, region)
+        prices = prices_in(self.client.meta.region_name, self.settings.emr_prices, "serverless")
         billed = run.get("billedResourceUtilization") or run.get("totalResourceUtilization")
         if billed:
-            return cost_of({name: billed.get(key, 0.0) for name, key in USED.items()}, prices, of)
+            return cost_of({name: billed.get(key, 0.0) for name, key in USED.items()}, prices)
         if PHASES[run["state"]] != "running":
             return None
         began = run.get("startedAt") or run["createdAt"]
         hours = (datetime.now(UTC) - began).total_seconds() / 3600
-        return cost_of({name: hours * n for name, n in self.at_most.items()}, prices, of, bound=True)
+        return cost_of({name: hours * n for name, n in self.at_most.items()}, prices, bound=True)
 
     @property
     def at_most(self) -> dict[str, float]:

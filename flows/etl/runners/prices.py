@@ -1,9 +1,11 @@
 """What AWS asks for: dollars an hour by resource, from a file with region, source and date of the prices."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -46,16 +48,34 @@ def load_prices(path: Path) -> dict[str, Region]:
         raise WatchkeeperError(f"{path}: {where}: {first['msg']}; see WATCHKEEPER_EMR_PRICES") from None
 
 
-def cost_of(hours: Mapping[str, float], prices: Mapping[str, float], of: str, *, bound: bool = False) -> Cost:
+@dataclass(frozen=True)
+class Prices:
+    """What one region asks for one kind of resources; nothing where the file does not have the region.
+
+    Attributes:
+        dollars: an hour, by resource.
+        of: region and date of the prices.
+    """
+
+    dollars: Mapping[str, float]
+    of: str
+
+
+def prices_in(region: str, path: Path, kind: Literal["serverless", "instances"]) -> Prices:
+    """The prices of a region; raises what `load_prices` does."""
+    table = load_prices(path).get(region)
+    return Prices(getattr(table, kind), f"{region}, {table.read}") if table else Prices({}, region)
+
+
+def cost_of(hours: Mapping[str, float], prices: Prices, *, bound: bool = False) -> Cost:
     """What hours of resources cost; no dollars where a price is missing.
 
     Args:
         hours: by resource.
-        prices: dollars an hour, by resource.
-        of: region and date of the prices.
+        prices: of the region that they were used in.
         bound: the job runs, and the hours are the most that it may have used.
     """
     used = {name: amount for name, amount in hours.items() if amount}
-    known = used.keys() <= prices.keys()
-    dollars = sum(amount * prices[name] for name, amount in used.items()) if known else None
-    return Cost(used, dollars, of, bound)
+    known = used.keys() <= prices.dollars.keys()
+    dollars = sum(amount * prices.dollars[name] for name, amount in used.items()) if known else None
+    return Cost(used, dollars, prices.of, bound)

@@ -8,7 +8,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from flows.etl.runners.aws import ABSENT, Aws, bucket_and_key, told
+from flows.aws_session import ABSENT, code_of
+from flows.etl.runners.aws import Aws, bucket_and_key, told
 
 LINES = 400
 """Of the driver's log that are kept."""
@@ -25,7 +26,7 @@ def tail(aws: Aws, location: str, lines: int = LINES) -> list[str] | None:
         try:
             body = aws.s3.get_object(Bucket=bucket, Key=key)["Body"]
         except ClientError as error:
-            if error.response["Error"]["Code"] in ABSENT:
+            if code_of(error) in ABSENT:
                 return None
             raise
         return list(deque(lines_of(body), lines))

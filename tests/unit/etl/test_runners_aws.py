@@ -24,7 +24,7 @@ from flows.etl.runners.artifact import artifact, content_hash, zipped
 from flows.etl.runners.aws import Aws, GoneError, bucket_and_key, told
 from flows.etl.runners.base import Cost, Handle, SparkJobError, UnansweredError
 from flows.etl.runners.budget import Spending, spent
-from flows.etl.runners.prices import cost_of, load_prices
+from flows.etl.runners.prices import cost_of, load_prices, prices_in
 from flows.etl.runners.s3_logs import driver, executors, tail
 from tests.factories import settings_of
 
@@ -200,12 +200,14 @@ def test_a_logs_end_is_read_whatever_its_size_and_parts(cloud: None, tmp_path: P
 def test_hours_become_dollars_by_the_table(tmp_path: Path) -> None:
     table = load_prices(settings_of(tmp_path).emr_prices)
     assert {"us-east-1", "eu-central-1"} <= table.keys()
-    prices = table["us-east-1"].serverless
-    cost = cost_of({"vcpu": 2.0, "memory_gb": 10.0, "storage_gb": 0.0}, prices, "us-east-1")
+    prices = prices_in("us-east-1", settings_of(tmp_path).emr_prices, "serverless")
+    cost = cost_of({"vcpu": 2.0, "memory_gb": 10.0, "storage_gb": 0.0}, prices)
     assert cost.dollars == pytest.approx(2 * 0.052624 + 10 * 0.0057785)
     assert cost.hours == {"vcpu": 2.0, "memory_gb": 10.0}
-    assert cost_of({"p5.48xlarge": 1.0}, {}, "us-east-1").dollars is None
-    assert cost_of({}, {}, "x").dollars == 0
+    assert cost.prices == f"us-east-1, {table['us-east-1'].read}"
+    nowhere = prices_in("mars-1", settings_of(tmp_path).emr_prices, "instances")
+    assert cost_of({"p5.48xlarge": 1.0}, nowhere).dollars is None
+    assert cost_of({}, nowhere).dollars == 0
 
 
 @pytest.mark.parametrize(
