@@ -597,14 +597,14 @@ WATCH = [
     ),
     Case(
         "RulesFailing",
-        {'prometheus_rule_evaluation_failures_total{rule_group="data"}': "0x9 1x40"},
+        {'prometheus_rule_evaluation_failures_total{rule_group="/rules/data.yml;data"}': "0x9 1x40"},
         11,
         15,
         "page",
         "platform",
         "Rules of data cannot be evaluated",
         "1 evaluations failed in 5 minutes; their alerts are blind.",
-        {"rule_group": "data"},
+        {"rule_group": "/rules/data.yml;data"},
     ),
     *(
         Case(
