@@ -1,4 +1,5 @@
-"""`task deploy` on a fresh server: a schedule fires a real ETL run; new data, and drift, a retraining.
+"""`task deploy` on a fresh server: a schedule fires a real ETL run; new data, and drift, a retraining; a new
+champion, a health check.
 
 A real Prefect server, its scheduler and automations, and a worker.
 """
@@ -17,20 +18,29 @@ from services.bento.store import open_store
 from tests.checkout import Checkout
 from tests.factories import wait_until, wardrobe
 from tests.traffic import champion, drawn, land
+from tests.versions import image_model, write_version
 
 pytestmark = pytest.mark.timeout(1200)
 
-# Stands in for the training alone: what it does to the ledger is what the real one does after its gate.
+# Stands in for the training alone: what it does to the ledger and tells is what the real one does after its
+# gate. On drift, the second version is better.
 RETRAIN = """
+from types import SimpleNamespace
 from prefect import flow, get_run_logger
 from flows.config import load_settings
+from flows.retrain.report import tell_of_promotion
 from services.bento.registry import Registry
 from services.bento.store import open_store
 
 @flow
 def retrain(dataset, model=None, snapshot=None, trials=0, seed=0, config=None):
     registry = Registry(open_store(load_settings().registry), model or dataset)
-    registry.append("rejected", "v1", reason="no better")
+    name = model or dataset
+    if "v2" in registry.versions():
+        registry.promote("v2", "v1")
+        tell_of_promotion(SimpleNamespace(verdict="promote", model=name, version="v2", against="v1"))
+    else:
+        registry.append("rejected", "v1", reason="no better")
     get_run_logger().info(f"trained on {dataset} with {trials} trials")
 """
 MODEL = "garments"
@@ -48,6 +58,13 @@ class House(Checkout):
         """Whether so many of them have ended well."""
         states = [run["state"]["type"] for run in self.triggered()]
         assert not {"FAILED", "CRASHED", "CANCELLED"} & set(states), self.messages()
+        return states.count("COMPLETED") == count
+
+    def checked(self, count: int) -> bool:
+        """Whether so many health checks have ended well."""
+        runs = self.ask("/flow_runs/filter", deployments={"name": {"any_": ["health"]}})
+        states = [run["state"]["type"] for run in runs]
+        assert not {"FAILED", "CRASHED", "CANCELLED"} & set(states), states
         return states.count("COMPLETED") == count
 
     def messages(self) -> set[str]:
@@ -106,11 +123,14 @@ def test_new_data_and_drift_lead_to_one_retraining_each_and_not_more(house: Hous
     wait_until(lambda: house.says("not retrained: the gate judged v1"), "the reason in the log")
     assert ledger(settings) == ["rejected", "promoted"]
 
-    # A day later the same drift is news.
+    # A day later the same drift is news, and a new champion is asked at once.
     long_ago(settings.registry / MODEL / "ledger")
+    second = write_version(tmp_path / "second", onnx_model=image_model(seed=1), model=MODEL, version="v2")
+    Registry(open_store(settings.registry), MODEL).add(second)
     house.run("flows.drift", "--model", MODEL, "--format", "json")
     wait_until(lambda: house.completed(3), "the retraining on drift", 240)
-    assert ledger(settings) == ["rejected", "promoted", "rejected"]
+    assert ledger(settings) == ["rejected", "promoted", "promoted"]
+    wait_until(lambda: house.checked(1), "the health check after the promotion", 240)
     assert [run["name"] for run in house.triggered()] == ["retrain-garments-data"] + [
         "retrain-garments-drift"
     ] * 2
