@@ -6,6 +6,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +17,10 @@ from typing import Any, Self
 from flows.config import CHECKOUT
 from flows.server import running_server, stop_server
 from tests.factories import settings_of
+
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+BUSY_TRIES = 30
+"""Prefect answers 503 where SQLite is locked, and its own client asks again too."""
 
 
 class Checkout:
@@ -87,6 +93,12 @@ class Checkout:
             f"{self.url}{path}", json.dumps(listed or body).encode(), method="POST"
         )
         request.add_header("Content-Type", "application/json")
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=30) as response:
-            return json.load(response)
+        for left in reversed(range(BUSY_TRIES)):
+            try:
+                with OPENER.open(request, timeout=30) as response:
+                    return json.load(response)
+            except urllib.error.HTTPError as error:
+                if error.code != 503 or not left:
+                    raise
+            time.sleep(1)
+        raise AssertionError("the last try raises")

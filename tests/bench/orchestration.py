@@ -15,7 +15,7 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -138,27 +138,21 @@ def p95(values: list[float]) -> float:
     return sorted(values)[math.ceil(0.95 * len(values)) - 1]
 
 
-def measured(folder: Path, rounds: int, runs: int) -> list[Figure]:
+def measured(folder: Path, rounds: int, runs: int) -> Iterator[Figure]:
     """Both halves."""
-    figures = []
     settings = settings_of(folder / "wrapper")
     for seconds, goal in ((0.0, None), (1.0, 1.05)):
         found = wrapper(settings, seconds, rounds)
         name = f"{len(STEPS)} tasks of {seconds:g} s"
-        figures += [
-            Figure(f"{name}: bare, s", found["bare"]),
-            Figure(f"{name}: ours adds, s", found["added"]),
-            Figure(f"{name}: ours / bare", found["ratio"], goal),
-        ]
+        yield Figure(f"{name}: bare, s", found["bare"])
+        yield Figure(f"{name}: ours adds, s", found["added"])
+        yield Figure(f"{name}: ours / bare", found["ratio"], goal)
     with Late(folder / "late").deployed() as house, house.worker():
         house.lateness(1, 0)  # warms the worker
         for name, ahead, goal in (("scheduled", AHEAD_SECONDS, 2.0), ("started at once", 0.0, None)):
             late = house.lateness(runs, ahead)
-            figures += [
-                Figure(f"due to first task, {name}: median, s", statistics.median(late)),
-                Figure(f"due to first task, {name}: p95 of {runs}, s", p95(late), goal),
-            ]
-    return figures
+            yield Figure(f"due to first task, {name}: median, s", statistics.median(late))
+            yield Figure(f"due to first task, {name}: p95 of {runs}, s", p95(late), goal)
 
 
 def main() -> int:
@@ -171,7 +165,7 @@ def main() -> int:
     rounds, runs = (1, 2) if given.quick else (given.rounds, given.runs)
     with tempfile.TemporaryDirectory(prefix="watchkeeper-bench-") as scratch:
         for figure in measured(Path(scratch), rounds, runs):
-            print(figure)
+            print(figure, flush=True)
     return 0
 
 

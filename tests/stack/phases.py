@@ -80,7 +80,7 @@ PHASES = [
                 "NodeCpuSaturated": "no processor time is left",
             },
         ),
-        Told(disk_full, {"NodeDiskFull": "/data is nearly full"}),
+        Told(disk_filling, {"NodeDiskFilling": "/data will be full within a day"}),
         Told(flow_failed, {"FlowFailed": "broken: the last run failed"}),
         Told(flow_late, {"FlowLate": "waiting: runs wait for a worker"}),
         Told(flow_stuck, {"FlowStuck": "endless: a run does not end"}),
@@ -102,7 +102,8 @@ PHASES = [
         Told(swap_failing, {"SwapFailing": "articles: the new champion cannot be loaded"}),
     ],
     [
-        Told(disk_filling, {"NodeDiskFilling": "/data will be full within a day"}),
+        # After the one that fills: its end is a rise, which the line through six hours sees for as long.
+        Told(disk_full, {"NodeDiskFull": "/data is nearly full"}),
         Told(table_stale, {"TableStale": "old.items: no new data for 3d"}),
         Told(table_orphans, {"TableOrphans": "old.items: orphan files have not been removed"}),
         Told(

@@ -51,10 +51,10 @@ def proven(stack: Stack, version: str, made: ModelProto) -> None:
 
 
 def service_fails_now_and_then(stack: Stack) -> Begun:
-    """That champion answers still, and one picture of sixteen is bright."""
-    stack.traffic.bright = 16
+    """That champion answers still; in a rush, one picture of sixteen is bright."""
+    stack.traffic.at_once, stack.traffic.bright = 12, 16
     yield
-    stack.traffic.bright = 0
+    stack.traffic.at_once, stack.traffic.bright = 4, 0
 
 
 def service_slow(stack: Stack) -> Begun:

@@ -68,22 +68,24 @@ class Every:
 
 
 class Traffic(Every):
-    """Pictures for the service, up to forty a second; errors are its answers too.
+    """Pictures for the service, ten times a second at most; errors are its answers too.
 
     Attributes:
+        at_once: pictures each time.
         bright: one picture of so many is bright; 0 for none.
         bright_steps: of so many times four at once, all are bright; 0 for none.
     """
 
     def __init__(self, service: Service) -> None:
         super().__init__(0.1)
-        self.bright, self.bright_steps, self._sent, self._service = 0, 0, 0, service
+        self.at_once, self.bright, self.bright_steps, self._sent, self._service = 4, 0, 0, 0, service
 
     def step(self) -> None:
-        """Four pictures at once."""
-        with ThreadPoolExecutor(4) as clients:
-            list(clients.map(self._send, range(self._sent, self._sent + 4)))
-        self._sent += 4
+        """All at once."""
+        until = self._sent + self.at_once
+        with ThreadPoolExecutor(self.at_once) as clients:
+            list(clients.map(self._send, range(self._sent, until)))
+        self._sent = until
 
     def _send(self, number: int) -> None:
         bright = self.bright and number % self.bright == 0
