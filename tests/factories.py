@@ -28,7 +28,8 @@ from pyiceberg.table import Table
 
 from flows.config import CHECKOUT, Settings
 from flows.etl import steps
-from flows.etl.contract import Contract, load_contract
+from flows.etl.contract import Contract
+from flows.etl.contract_file import load_contract
 from flows.etl.lake import Lake, files_with
 from flows.etl.maintain import Upkeep, compact
 from flows.etl.plan import Again, Plan, make_plan

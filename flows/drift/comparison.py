@@ -17,7 +17,8 @@ from flows.drift import traffic
 from flows.drift.summaries import Profiled, Summaries, days_added, files_at, kinds_of, profiled, watched
 from flows.drift.windows import NEWEST, SECONDS, Season, Window, refuse_parts, resolve, snapshot_in, trailing
 from flows.errors import WatchkeeperError
-from flows.etl.contract import Contract, load_table
+from flows.etl.contract import Contract
+from flows.etl.datasets import load_table
 from flows.etl.lake import Lake
 from flows.etl.runners.life import Engine
 from flows.etl.staged import plain_path

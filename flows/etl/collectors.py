@@ -14,7 +14,8 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
 from flows.config import Settings
-from flows.etl.contract import Contract, datasets, load_all, load_dataset
+from flows.etl.contract import Contract
+from flows.etl.datasets import datasets, load_all, load_dataset
 from flows.etl.lake import Lake
 from flows.etl.land import Source, open_source
 from flows.etl.orphans import Manifests, orphans

@@ -15,7 +15,8 @@ from flows.config import Settings, load_settings
 from flows.console import OnProgress
 from flows.errors import WatchkeeperError
 from flows.etl import steps
-from flows.etl.contract import Contract, load_dataset, with_event_time
+from flows.etl.contract import Contract
+from flows.etl.datasets import load_dataset, with_event_time
 from flows.etl.engine import engine_of
 from flows.etl.lake import OvertakenError
 from flows.etl.land import refuse_empty_source

@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from flows.etl.contract import SOURCE_COLUMN, Contract, Rule
+from flows.etl.contract import SOURCE_COLUMN, Contract
+from flows.etl.contract_parts import Rule
 from flows.etl.inspect_file import jsonl
 from flows.etl.land import Arrival
 from flows.s3_path import AnyPath

@@ -12,7 +12,8 @@ from flows.config import Settings, load_settings
 from flows.console import out
 from flows.errors import WatchkeeperError, run_command
 from flows.etl import scores
-from flows.etl.contract import Contract, load_table
+from flows.etl.contract import Contract
+from flows.etl.datasets import load_table
 from flows.etl.lake import Lake
 from flows.etl.quality import by_count
 from flows.etl.quarantine import SCHEMA, count_by_rule, read_open

@@ -4,7 +4,9 @@ import hashlib
 import re
 
 from flows.config import Settings
-from flows.etl.contract import NAME, Column, Contract, Partition, Source, load_all
+from flows.etl.contract import Contract, Partition, Source
+from flows.etl.contract_parts import NAME, Column
+from flows.etl.datasets import load_all
 from flows.etl.lake import Lake
 
 DATASET = "scores"

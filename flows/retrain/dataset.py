@@ -20,7 +20,8 @@ from pyiceberg.table import Table
 from flows.config import Settings
 from flows.console import OnProgress, no_progress
 from flows.errors import WatchkeeperError
-from flows.etl.contract import Contract, load_dataset
+from flows.etl.contract import Contract
+from flows.etl.datasets import load_dataset
 from flows.etl.lake import Lake
 from flows.etl.land import raw_path
 from flows.paths import refuse_outage

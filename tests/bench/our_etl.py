@@ -9,7 +9,7 @@ started = time.perf_counter()
 
 from flows.config import CHECKOUT, Settings  # noqa: E402
 from flows.etl import steps  # noqa: E402
-from flows.etl.contract import load_contract  # noqa: E402
+from flows.etl.contract_file import load_contract  # noqa: E402
 from flows.etl.plan import Again, make_plan  # noqa: E402
 from flows.etl.runners.life import Engine  # noqa: E402
 from flows.etl.runners.local import LocalRunner  # noqa: E402

@@ -20,7 +20,7 @@ from flows.config import CHECKOUT, Settings
 from flows.console import no_progress
 from flows.errors import WatchkeeperError, run_command
 from flows.etl import steps
-from flows.etl.contract import load_contract
+from flows.etl.contract_file import load_contract
 from flows.etl.plan import Again, make_plan
 from flows.etl.runners.life import Engine
 from flows.etl.runners.local import LocalRunner

@@ -20,7 +20,7 @@ import yaml
 
 from flows.config import Settings
 from flows.drift import verdicts
-from flows.etl.contract import load_all
+from flows.etl.datasets import load_all
 from flows.etl.lake import Change, Lake
 from flows.etl.sources import Entry, Sources
 from flows.etl.staged import plain_path

@@ -232,7 +232,7 @@ def test_threads_that_commit_at_once_all_land(settings: Settings, tmp_path: Path
 COMMITTER = """
 import json, sys, time
 from pathlib import Path
-from flows.etl.contract import load_contract
+from flows.etl.contract_file import load_contract
 from flows.etl.lake import Change, Lake, OvertakenError
 from flows.etl.sources import Sources
 from tests.factories import settings_of

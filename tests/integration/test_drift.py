@@ -25,7 +25,8 @@ from flows.drift.summaries import SCHEMA, Profiled, Summaries, files_at
 from flows.drift.windows import SEASONS
 from flows.errors import WatchkeeperError
 from flows.etl import maintain
-from flows.etl.contract import Contract, load_dataset
+from flows.etl.contract import Contract
+from flows.etl.datasets import load_dataset
 from flows.etl.runners.life import Engine
 from flows.etl.staged import profile_path
 from observability.drift.profiles import Scale, cells_of, profile

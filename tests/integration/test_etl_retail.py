@@ -17,7 +17,7 @@ from pyiceberg.types import LongType
 from flows.config import Settings
 from flows.errors import WatchkeeperError
 from flows.etl import steps
-from flows.etl.contract import load_dataset, with_event_time
+from flows.etl.datasets import load_dataset, with_event_time
 from flows.etl.lake import Lake
 from flows.etl.plan import Again, make_plan
 from flows.etl.runners.life import Engine

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.config import CHECKOUT, Settings
-from flows.etl.contract import Contract, load_dataset
+from flows.etl.contract import Contract
+from flows.etl.datasets import load_dataset
 from tests.factories import (
     RETAIL_HEADER,
     ask,

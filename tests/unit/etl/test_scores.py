@@ -1,6 +1,6 @@
 import pytest
 
-from flows.etl.contract import NAME
+from flows.etl.contract_parts import NAME
 from flows.etl.scores import contract_of, table_of
 from services.bento.manifest import MODEL_NAME
 

@@ -27,7 +27,7 @@ from pyspark.sql import functions as F
 from flows.config import CHECKOUT
 from flows.etl import job as job_of
 from flows.etl import transform
-from flows.etl.contract import Rule
+from flows.etl.contract_parts import Rule
 from flows.etl.land import arrive
 from flows.etl.runners.local import LocalRunner
 from flows.etl.schema import TYPES, field_ids, iceberg_type
