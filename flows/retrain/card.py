@@ -15,8 +15,8 @@ mpl.use("Agg")
 
 from matplotlib import pyplot as plt
 
-from services.bento.gate import f1_intervals
 from services.bento.manifest import ImageInput, Manifest
+from services.bento.statistics import f1_intervals
 
 BINS = 10
 WEIGHTS = {"root": "one over the root of their class's share", "none": "the same"}

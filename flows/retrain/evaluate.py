@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from flows.errors import WatchkeeperError
-from services.bento.gate import Facts, Scores
+from services.bento.gate_facts import Facts, Scores
 from services.bento.manifest import ImageInput, Manifest, TabularInput, read_manifest
 from services.bento.predictor import Floats, Predictor
 from services.bento.verify import verify

@@ -22,10 +22,10 @@ from flows.retrain import card, network
 from flows.retrain.config import TrainingConfig
 from flows.retrain.dataset import Dataset
 from flows.retrain.train import Trained, cross_entropy, fit_temperature, predict
-from services.bento.gate import expected_calibration_error, macro_f1
 from services.bento.manifest import FileInfo, ImageInput, Manifest, new_version, write_manifest
 from services.bento.prediction_log import log_rows
 from services.bento.predictor import Predictor, as_input
+from services.bento.statistics import expected_calibration_error, macro_f1
 from services.bento.verify import describe_files, sha256
 
 TOLERANCE = 1e-5

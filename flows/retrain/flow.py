@@ -30,7 +30,7 @@ from flows.step import flow_run_id, run_step
 from flows.watched import watched
 from observability import emit
 from observability.metrics import RETRAIN_RUNS, RETRAIN_STEP_SECONDS
-from services.bento.gate import load_policy
+from services.bento.gate_policy import load_policy
 from services.bento.manifest import ImageInput, Manifest, TabularInput, read_manifest
 from services.bento.package import build
 from services.bento.predictor import Floats, as_input

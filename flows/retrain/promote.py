@@ -4,7 +4,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from flows.retrain.evaluate import Holdout, compare
-from services.bento.gate import Policy, Verdict, decide
+from services.bento.gate import Verdict, decide
+from services.bento.gate_policy import Policy
 from services.bento.ledger import Entry
 from services.bento.ledger import Facts as Said
 from services.bento.manifest import read_manifest

@@ -9,15 +9,12 @@ against, is promoted. `error` says that the facts cannot be compared at all.
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import yaml
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from observability.errors import WatchkeeperError
+from services.bento.gate_facts import Facts, fault_of
+from services.bento.gate_policy import Policy
 from services.bento.statistics import (
     Floats,
     Interval,
@@ -25,136 +22,12 @@ from services.bento.statistics import (
     class_f1,
     expected_calibration_error,
     f1_draws,
-    f1_intervals,
     interval,
-    macro_f1,
     mcnemar,
     mean_draws,
 )
 
-__all__ = [
-    "Facts",
-    "Policy",
-    "Scores",
-    "Verdict",
-    "decide",
-    "expected_calibration_error",
-    "f1_intervals",
-    "load_policy",
-    "macro_f1",
-]
-
-POLICY = Path(__file__).with_name("gate_policy.yaml")
 TWO_POINTS = 0.02
-METRICS = {"classification": "macro_f1", "regression": "mean_absolute_error"}
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What one model said about the rows.
-
-    Attributes:
-        version: the model's version.
-        ids: (n,) str, in row order.
-        outputs: (n, k) calibrated probabilities, or (n,) values for regression.
-        latency_seconds: median seconds of a one-row prediction, both models measured side by side.
-    """
-
-    version: str
-    ids: NDArray[Any]
-    outputs: NDArray[Any]
-    latency_seconds: float
-
-
-@dataclass(frozen=True)
-class Facts:
-    """The held-out rows and what the models said about them.
-
-    Attributes:
-        labels: (n,) class numbers, or targets for regression.
-        classes: the names, in the order of the class numbers; () for regression.
-        challenger: the new model's.
-        champion: the live model's; None where there is none yet.
-    """
-
-    labels: NDArray[Any]
-    classes: tuple[str, ...]
-    challenger: Scores
-    champion: Scores | None
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ClassRule(_Part):
-    """When a class counts as worse."""
-
-    minimum_rows: int = Field(ge=2)
-    margin: float = Field(ge=0, lt=1)
-    level: float = Field(gt=0, lt=0.5)
-
-
-class LatencyRule(_Part):
-    """How much slower the challenger may be."""
-
-    ratio: float = Field(gt=0)
-    floor_seconds: float = Field(ge=0)
-
-
-class CalibrationRule(_Part):
-    """How far probabilities may be from frequencies."""
-
-    worse_by: float = Field(ge=0, le=1)
-    at_most: float = Field(gt=0, le=1)
-
-
-class FirstModelRule(_Part):
-    """What the first model must show."""
-
-    minimum_rows: int = Field(ge=2)
-    macro_f1: float = Field(ge=0, le=1)
-    error_reduction: float = Field(ge=0, lt=1)
-
-
-class Policy(_Part):
-    """The thresholds; `gate_policy.yaml` gives the reason of each."""
-
-    task: Literal["classification", "regression"]
-    metric: Literal["macro_f1", "mean_absolute_error"]
-    level: float = Field(gt=0, lt=0.5)
-    resamples: int = Field(ge=200)
-    power: float = Field(ge=0.5, lt=1)
-    minimum_rows: int = Field(ge=2)
-    classes: ClassRule
-    mcnemar_level: float = Field(gt=0, lt=1)
-    latency: LatencyRule
-    calibration: CalibrationRule
-    first_model: FirstModelRule
-
-    @model_validator(mode="after")
-    def _metric_is_the_tasks(self) -> "Policy":
-        if METRICS[self.task] != self.metric:
-            raise ValueError(f"metric {self.metric} is not one of {self.task}; use {METRICS[self.task]}")
-        return self
-
-
-def load_policy(path: Path = POLICY) -> Policy:
-    """Read a policy file.
-
-    Raises:
-        WatchkeeperError: it cannot be read, or a field is missing, unknown or out of range; both are named.
-    """
-    try:
-        return Policy.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise WatchkeeperError(f"{path}: {name + ': ' if name else ''}{first['msg']}") from None
-    except yaml.YAMLError as error:
-        raise WatchkeeperError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise WatchkeeperError(f"{path} cannot be read: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -198,7 +71,7 @@ class _Findings:
 def decide(facts: Facts, policy: Policy, seed: int = 0) -> Verdict:
     """Judge the challenger. The same facts, policy and seed give the same verdict."""
     rows = facts.labels.size
-    fault = _fault(facts, policy)
+    fault = fault_of(facts, policy)
     if fault:
         return Verdict("error", (fault,), {"n": float(rows)}, {})
     found = _Findings({"n": rows})
@@ -214,50 +87,6 @@ def decide(facts: Facts, policy: Policy, seed: int = 0) -> Verdict:
         _judge_calibration(facts, policy, found)
     _judge_latency(facts, policy, found)
     return found.verdict()
-
-
-def _fault(facts: Facts, policy: Policy) -> str | None:
-    """Why these facts cannot be compared, or None."""
-    labels, k = facts.labels, len(facts.classes)
-    if (policy.task == "classification") != bool(facts.classes):
-        return f"The policy is for {policy.task}, the facts name {k} classes."
-    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.number) or not np.isfinite(labels).all():
-        return f"The labels are not a list of finite numbers: {labels.dtype} of shape {labels.shape}."
-    if k and not (np.issubdtype(labels.dtype, np.integer) and ((labels >= 0) & (labels < k)).all()):
-        return f"The labels are not class numbers from 0 to {k - 1}."
-    shape = (len(labels), k) if k else (len(labels),)
-    champion, challenger = facts.champion, facts.challenger
-    for role, scores in (("challenger", challenger), ("champion", champion)):
-        fault = _fault_of_scores(scores, shape) if scores else None
-        if fault:
-            return f"The {role}'s {fault}"
-    if len(set(challenger.ids.tolist())) < len(labels):
-        return "The challenger's row ids repeat; a row counts once."
-    if champion and not np.array_equal(champion.ids, challenger.ids):
-        strange = sorted(set(challenger.ids.tolist()) - set(champion.ids.tolist()))
-        named = (
-            f": {len(strange)} rows of the challenger's, such as {strange[0]!r}" if strange else " in order"
-        )
-        return f"Champion and challenger were scored on rows that differ{named}."
-    return None
-
-
-def _fault_of_scores(scores: Scores, shape: tuple[int, ...]) -> str | None:
-    """Why these scores cannot be judged, or None; `shape` is what the outputs must have."""
-    outputs = scores.outputs
-    if outputs.shape != shape:
-        return f"outputs have the shape {outputs.shape}, the labels ask for {shape}."
-    if scores.ids.shape != shape[:1]:
-        return f"row ids have the shape {scores.ids.shape}, there are {shape[0]} labels."
-    if not np.issubdtype(outputs.dtype, np.number):
-        return f"outputs are {outputs.dtype}, not numbers."
-    if not np.isfinite(outputs).all():
-        return f"outputs are not finite in {int((~np.isfinite(outputs)).sum())} places."
-    if outputs.ndim == 2 and (outputs.min(initial=0) < 0 or (np.abs(outputs.sum(axis=1) - 1) > 1e-3).any()):
-        return "outputs are not probabilities: a row has one below 0 or does not sum to 1."
-    if not (np.isfinite(scores.latency_seconds) and scores.latency_seconds > 0):
-        return f"latency is {scores.latency_seconds} s, not a time."
-    return None
 
 
 def _judge_answers(facts: Facts, policy: Policy, found: _Findings, rng: np.random.Generator) -> None:

@@ -18,7 +18,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from services.bento.gate import Facts, Policy, Scores, decide, load_policy
+from services.bento.gate import decide
+from services.bento.gate_facts import Facts, Scores
+from services.bento.gate_policy import Policy, load_policy
 from services.bento.statistics import Floats, Ints, macro_f1
 
 PICTURE = Path(__file__).parents[2] / "docs" / "pictures" / "gate.png"

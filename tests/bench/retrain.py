@@ -30,9 +30,12 @@ from flows.retrain.evaluate import Holdout, compare
 from flows.retrain.export import export
 from flows.retrain.split import SplitFile
 from flows.retrain.train import Epoch, Progress, Trained, train
-from services.bento.gate import Facts, decide, f1_intervals, load_policy
+from services.bento.gate import decide
+from services.bento.gate_facts import Facts
+from services.bento.gate_policy import load_policy
 from services.bento.manifest import ImageInput, TabularInput
 from services.bento.predictor import Floats, as_input
+from services.bento.statistics import f1_intervals
 
 SEED_RECIPE = {"label_smoothing": 0.0, "mixup": 0.0, "augment": False, "balance": "none", "weight_decay": 0.0}
 

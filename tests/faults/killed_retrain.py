@@ -12,7 +12,7 @@ from typing import Any
 from flows.console import no_progress
 from flows.retrain import flow
 from flows.retrain.config import TrainingConfig
-from services.bento.gate import load_policy
+from services.bento.gate_policy import load_policy
 
 CONFIG = TrainingConfig(height=32, width=24, filters=4, epochs=3, batch_size=16)
 

@@ -16,7 +16,8 @@ from flows.errors import WatchkeeperError
 from flows.retrain.evaluate import Holdout, compare
 from flows.retrain.export import name_outputs
 from flows.retrain.promote import judge
-from services.bento.gate import Policy, decide, load_policy
+from services.bento.gate import decide
+from services.bento.gate_policy import Policy, load_policy
 from services.bento.registry import Registry
 from services.bento.store import open_store
 from tests.versions import IMAGE, sign

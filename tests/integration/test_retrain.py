@@ -22,7 +22,7 @@ from flows.retrain.config import TrainingConfig
 from flows.retrain.flow import Retraining
 from flows.retrain.report import Outcome
 from flows.retrain.runs import Run, record, recorded
-from services.bento.gate import load_policy
+from services.bento.gate_policy import load_policy
 from services.bento.manifest import read_manifest
 from services.bento.package import tag_of
 from tests.drawn import CLASSES, draw, drawn

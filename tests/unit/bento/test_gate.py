@@ -12,8 +12,10 @@ import pytest
 import yaml
 
 from observability.errors import WatchkeeperError
-from services.bento import gate, statistics
-from services.bento.gate import Facts, Policy, Scores, Verdict, decide, load_policy
+from services.bento import gate_policy, statistics
+from services.bento.gate import Verdict, decide
+from services.bento.gate_facts import Facts, Scores
+from services.bento.gate_policy import Policy, load_policy
 
 CLASSES = ("coat", "dress", "shirt", "shoe")
 POLICY = load_policy()
@@ -478,17 +480,21 @@ def test_the_bootstrap_of_a_mean_has_the_spread_of_a_mean_in_any_number_of_parts
 def test_macro_f1_is_the_mean_over_classes_with_rows() -> None:
     labels, predicted = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 3, 3])
     by_hand = np.mean([2 * 2 / (3 + 2), 2 * 1 / (2 + 2), 0.0])
-    assert gate.macro_f1(labels, predicted, CLASSES) == pytest.approx(by_hand)
+    assert statistics.macro_f1(labels, predicted, CLASSES) == pytest.approx(by_hand)
 
 
 def test_the_calibration_error_is_the_gap_between_sureness_and_truth() -> None:
     answers, labels = np.zeros(100, int), np.repeat([0, 1], [70, 30])
-    assert gate.expected_calibration_error(probabilities(answers, top=0.9), labels) == pytest.approx(0.2)
-    assert gate.expected_calibration_error(probabilities(answers, top=0.7), labels) == pytest.approx(0.0)
+    assert statistics.expected_calibration_error(probabilities(answers, top=0.9), labels) == pytest.approx(
+        0.2
+    )
+    assert statistics.expected_calibration_error(probabilities(answers, top=0.7), labels) == pytest.approx(
+        0.0
+    )
     halves = np.where(
         np.arange(100)[:, None] % 2, probabilities(answers, top=0.9), probabilities(answers, top=0.5)
     )
-    assert gate.expected_calibration_error(halves, labels) == pytest.approx(0.2)
+    assert statistics.expected_calibration_error(halves, labels) == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize(
@@ -512,7 +518,7 @@ def test_mcnemar_is_the_exact_binomial_test(lost: int, won: int, p: float) -> No
 
 def test_intervals_of_the_model_card_hold_the_f1_and_widen_for_rare_classes() -> None:
     labels = with_rare(2000, 40)
-    intervals = gate.f1_intervals(labels, answered(labels, 0.8, 1), CLASSES)
+    intervals = statistics.f1_intervals(labels, answered(labels, 0.8, 1), CLASSES)
     assert list(intervals) == list(CLASSES)
     for each in intervals.values():
         assert 0 <= each["low"] <= each["f1"] <= each["high"] <= 1
@@ -522,7 +528,7 @@ def test_intervals_of_the_model_card_hold_the_f1_and_widen_for_rare_classes() ->
 
 
 def test_the_shipped_policy_gives_each_threshold_its_reason() -> None:
-    lines = gate.POLICY.read_text().splitlines()
+    lines = gate_policy.POLICY.read_text().splitlines()
     for number, line in enumerate(lines):
         plain = line.split("#")[0].strip()
         if plain and not plain.endswith(":"):
@@ -560,7 +566,7 @@ REFUSALS: dict[str, tuple[Any, str]] = {
 def test_a_policy_is_refused_with_its_file_and_field(case: str, tmp_path: Path) -> None:
     change, words = REFUSALS[case]
     path = tmp_path / "policy.yaml"
-    path.write_text(yaml.safe_dump(change(yaml.safe_load(gate.POLICY.read_text()))))
+    path.write_text(yaml.safe_dump(change(yaml.safe_load(gate_policy.POLICY.read_text()))))
     with pytest.raises(WatchkeeperError) as refused:
         load_policy(path)
     assert str(refused.value).startswith(f"{path}: ")
