@@ -6,7 +6,7 @@ from datetime import date
 from flows.config import Settings, load_settings
 from flows.errors import WatchkeeperError, run_command
 from flows.etl.datasets import load_dataset, with_event_time
-from flows.etl.land import refuse_empty_source
+from flows.etl.source_files import refuse_empty_source
 from flows.session import session
 
 

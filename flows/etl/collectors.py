@@ -17,10 +17,10 @@ from flows.config import Settings
 from flows.etl.contract import Contract
 from flows.etl.datasets import datasets, load_all, load_dataset
 from flows.etl.lake import Lake
-from flows.etl.land import Source, open_source
 from flows.etl.orphans import Manifests, orphans
 from flows.etl.quarantine import count_by_rule, read_open
 from flows.etl.scores import kept
+from flows.etl.source_files import Source, open_source
 from flows.etl.sources import PROPERTY, Sources
 from flows.etl.steps import PREFIX
 from flows.etl.waiting import Waiting

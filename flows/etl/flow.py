@@ -19,11 +19,11 @@ from flows.etl.contract import Contract
 from flows.etl.datasets import load_dataset, with_event_time
 from flows.etl.engine import engine_of
 from flows.etl.lake import OvertakenError
-from flows.etl.land import refuse_empty_source
 from flows.etl.plan import Again, make_plan
 from flows.etl.report import Summary, publish
 from flows.etl.runners.config import RunnerName
 from flows.etl.runners.life import Engine
+from flows.etl.source_files import refuse_empty_source
 from flows.etl.steps import TableResult
 from flows.step import run_step
 from flows.watched import watched

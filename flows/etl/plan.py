@@ -19,8 +19,10 @@ from flows.errors import WatchkeeperError
 from flows.etl.contract import SOURCE_COLUMN, Contract
 from flows.etl.job import SPARK_TYPES, describe
 from flows.etl.lake import Lake, files_of_sources, files_with
-from flows.etl.land import Landing, arrive, land, open_source, raw_path
+from flows.etl.land import Landing, arrive, land
+from flows.etl.raw_zone import raw_path
 from flows.etl.schema import field_ids, refuse_incompatible
+from flows.etl.source_files import open_source
 from flows.etl.sources import Entry, Sources
 from flows.paths import mapped, path_of, read_footer
 from flows.s3_path import AnyPath

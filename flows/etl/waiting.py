@@ -13,7 +13,8 @@ from flows.config import Settings
 from flows.errors import WatchkeeperError
 from flows.etl.contract import Contract
 from flows.etl.inspect_file import inspect_table_file
-from flows.etl.land import Source, hash_file, raw_path
+from flows.etl.raw_zone import raw_path
+from flows.etl.source_files import Source, hash_file
 from flows.etl.sources import Entry, Sources
 
 SMALL = 1 << 16

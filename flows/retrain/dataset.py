@@ -23,7 +23,7 @@ from flows.errors import WatchkeeperError
 from flows.etl.contract import Contract
 from flows.etl.datasets import load_dataset
 from flows.etl.lake import Lake
-from flows.etl.land import raw_path
+from flows.etl.raw_zone import raw_path
 from flows.paths import refuse_outage
 from flows.retrain.split import Item, SplitFile, counts, perceptual_hash
 from flows.s3_path import AnyPath

@@ -5,7 +5,7 @@ import argparse
 from flows.config import load_settings
 from flows.console import out
 from flows.errors import run_command
-from flows.etl.land import open_source
+from flows.etl.source_files import open_source
 from flows.score.champion import version_of
 from flows.score.images import images_of
 from flows.session import session

@@ -15,10 +15,10 @@ from flows.console import OnProgress
 from flows.etl import steps as etl
 from flows.etl.engine import engine_of
 from flows.etl.flow import replanned
-from flows.etl.land import open_source
 from flows.etl.runners.config import RunnerName
 from flows.etl.runners.life import Engine
 from flows.etl.scores import contract_of
+from flows.etl.source_files import open_source
 from flows.score import steps
 from flows.score.champion import find_champion
 from flows.score.plan import Scoring, refuse_out_of_reach

@@ -15,7 +15,8 @@ import pyarrow.fs as pafs
 
 from flows.errors import WatchkeeperError
 from flows.etl.inspect_file import Finding
-from flows.etl.land import Arrival, Landing, Source, hash_file
+from flows.etl.land import Arrival, Landing
+from flows.etl.source_files import Source, hash_file
 from flows.etl.sources import Entry, Sources
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")

@@ -12,9 +12,9 @@ from flows.etl.contract import Contract
 from flows.etl.inspect_file import jsonl
 from flows.etl.job import kept_rows, partitions
 from flows.etl.lake import Lake, files_of_sources
-from flows.etl.land import Source
 from flows.etl.plan import Plan, by_schema
 from flows.etl.schema import field_ids, refuse_incompatible
+from flows.etl.source_files import Source
 from flows.etl.staged import count_kept
 from flows.paths import write_whole
 from flows.s3_path import AnyPath

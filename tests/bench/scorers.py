@@ -51,10 +51,10 @@ def make_version(folder: Path) -> None:
 def run_ours(given: argparse.Namespace) -> int:
     """Batch scoring without Prefect, to its commit."""
     from flows.etl import steps as etl
-    from flows.etl.land import open_source
     from flows.etl.runners.life import Engine
     from flows.etl.runners.local import LocalRunner
     from flows.etl.scores import contract_of
+    from flows.etl.source_files import open_source
     from flows.score import steps
     from flows.score.champion import find_champion
     from flows.score.plan import Scoring

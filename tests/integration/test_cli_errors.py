@@ -188,11 +188,11 @@ def test_a_setting_that_is_refused(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["flows.etl.sql", "flows.etl.quarantine_command", "flows.etl.maintain_command"],
+    ["flows.etl.sql_command", "flows.etl.quarantine_command", "flows.etl.maintain_command"],
 )
 def test_every_command_refuses_a_bad_setting_the_same_way(tmp_path: Path, module: str) -> None:
     arguments = {
-        "flows.etl.sql": ["SELECT 1"],
+        "flows.etl.sql_command": ["SELECT 1"],
         "flows.etl.quarantine_command": [*RETAIL, "--table", "transactions"],
         "flows.etl.maintain_command": [],
     }[module]

@@ -359,7 +359,7 @@ def test_a_new_data_set_is_two_contracts_and_no_code(settings: Settings, tmp_pat
 def asked_by_command(settings: Settings, sql: str) -> str:
     """What `task sql` prints."""
     done = subprocess.run(
-        [sys.executable, "-m", "flows.etl.sql", sql, "--format", "json"],
+        [sys.executable, "-m", "flows.etl.sql_command", sql, "--format", "json"],
         cwd=CHECKOUT,
         env=os.environ | {"WATCHKEEPER_HOME": str(settings.home)},
         capture_output=True,

@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw
 
 from flows.config import Settings
 from flows.errors import WatchkeeperError
-from flows.etl.land import raw_path
 from flows.etl.plan import Again
+from flows.etl.raw_zone import raw_path
 from tests.factories import (
     ask,
     bad_rows,

@@ -16,7 +16,7 @@ from PIL import Image
 from flows.config import Settings
 from flows.console import no_progress
 from flows.errors import WatchkeeperError
-from flows.etl.land import raw_path
+from flows.etl.raw_zone import raw_path
 from flows.retrain import model_command
 from flows.retrain.config import TrainingConfig
 from flows.retrain.flow import Retraining

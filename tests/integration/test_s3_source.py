@@ -12,7 +12,7 @@ from moto.server import ThreadedMotoServer
 from flows.config import Settings
 from flows.errors import WatchkeeperError
 from flows.etl.contract import Contract
-from flows.etl.land import refuse_empty_source
+from flows.etl.source_files import refuse_empty_source
 from tests.factories import RETAIL_HEADER, ask, lake_contents, retail_row, run_table, shipped
 from tests.integration.test_pictures import HEADER, jpeg
 

@@ -17,10 +17,10 @@ from flows.errors import WatchkeeperError
 from flows.etl import quarantine_command
 from flows.etl import steps as etl
 from flows.etl.lake import Lake, OvertakenError
-from flows.etl.land import open_source
 from flows.etl.runners.life import Engine
 from flows.etl.runners.local import LocalRunner
 from flows.etl.scores import contract_of, contracts_of
+from flows.etl.source_files import open_source
 from flows.s3_path import AnyPath
 from flows.score import steps
 from flows.score.champion import find_champion

@@ -17,7 +17,7 @@ import pytest
 
 from flows.config import CHECKOUT, Settings
 from flows.errors import WatchkeeperError, run_command
-from flows.etl import sql
+from flows.etl import sql_command
 from flows.etl.lake import Lake
 from flows.etl.sql import Query
 from tests.factories import (
@@ -407,7 +407,7 @@ def test_pruning_never_changes_the_answer_of_a_join(
 def command(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`task sql` as a process."""
     return subprocess.run(
-        [sys.executable, "-m", "flows.etl.sql", *arguments],
+        [sys.executable, "-m", "flows.etl.sql_command", *arguments],
         cwd=CHECKOUT,
         env=os.environ
         | {"WATCHKEEPER_HOME": str(settings.home), "PYTHONWARNINGS": "error::DeprecationWarning:flows"},
@@ -461,7 +461,7 @@ def test_a_table_is_for_people(settings: Settings) -> None:
 
 def test_a_reader_that_leaves_early_is_no_error(settings: Settings) -> None:
     asked = subprocess.Popen(
-        [sys.executable, "-m", "flows.etl.sql", "SELECT * FROM range(300000)", "--format", "csv"],
+        [sys.executable, "-m", "flows.etl.sql_command", "SELECT * FROM range(300000)", "--format", "csv"],
         cwd=CHECKOUT,
         env=os.environ | {"WATCHKEEPER_HOME": str(settings.home)},
         stdout=subprocess.PIPE,
@@ -513,7 +513,7 @@ def test_what_is_wrong_is_said_in_one_message(
     monkeypatch.setenv("WATCHKEEPER_HOME", str(settings.home))
     monkeypatch.setattr(sys, "argv", ["sql", query, "--format", form])
     with pytest.raises(SystemExit) as left:
-        run_command(sql.main)
+        run_command(sql_command.main)
     said = capsys.readouterr()
     assert left.value.code == 2
     assert said.err.startswith("error: ")

@@ -17,7 +17,6 @@ from pyiceberg.exceptions import CommitFailedException
 
 from flows.config import Settings
 from flows.errors import WatchkeeperError
-from flows.etl import land as landing
 from flows.etl import steps
 from flows.etl.collectors import tables
 from flows.etl.contract import Contract
@@ -26,6 +25,7 @@ from flows.etl.lake import Lake, OvertakenError, WatchedLake
 from flows.etl.maintain import Upkeep, expire, remove_abandoned, sweep
 from flows.etl.plan import Again, make_plan
 from flows.etl.quarantine_command import read_run
+from flows.etl.raw_zone import Verified
 from flows.etl.runners.life import Engine
 from flows.etl.runners.local import LocalRunner
 from flows.etl.sql import Query
@@ -316,7 +316,7 @@ def test_a_file_that_changes_while_it_lands_leaves_nothing_in_the_raw_zone(
     settings: Settings, contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = put(tmp_path / "in", a="x,1\n")
-    monkeypatch.setattr(landing, "hash_file", lambda source, path: "0" * 64)
+    monkeypatch.setattr("flows.etl.land.hash_file", lambda source, path: "0" * 64)
     with pytest.raises(WatchkeeperError, match=r"file a\.csv changed while it was landed"):
         make_plan(settings, contract, str(source), Again())
     assert list(files_below(settings.raw)) == []
@@ -329,12 +329,12 @@ def test_a_large_file_is_sent_in_parts_and_only_whole(
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # so that the ways are made anew
     content = bytes(range(256)) * (48 << 10) + b"end"
     target = store / "large"
-    target.upload(landing.Verified(io.BytesIO(content), "a", hashlib.sha256(content).hexdigest()))
+    target.upload(Verified(io.BytesIO(content), "a", hashlib.sha256(content).hexdigest()))
     assert target.read_bytes() == content
     client = boto3.client("s3", region_name=REGION)
     assert client.head_object(Bucket=BUCKET, Key=target.key)["ETag"].endswith('-3"'), "three parts"
     with pytest.raises(WatchkeeperError, match="changed"):
-        (store / "other").upload(landing.Verified(io.BytesIO(content), "a", "0" * 64))
+        (store / "other").upload(Verified(io.BytesIO(content), "a", "0" * 64))
     assert not (store / "other").exists()
     assert "Uploads" not in client.list_multipart_uploads(Bucket=BUCKET, Prefix=(store / "other").key)
 

@@ -13,8 +13,11 @@ from PIL import Image
 
 from flows.errors import WatchkeeperError
 from flows.etl import land as landing
+from flows.etl import source_files
 from flows.etl.contract import Contract
-from flows.etl.land import Arrival, Landing, arrive, land, open_source, raw_path, refuse_empty_source
+from flows.etl.land import Arrival, Landing, arrive, land
+from flows.etl.raw_zone import raw_path
+from flows.etl.source_files import open_source, refuse_empty_source
 from flows.etl.sources import Entry, Sources
 from tests.factories import contract_in, shipped
 
@@ -304,11 +307,11 @@ def test_a_file_that_vanishes_while_it_is_landed_is_named(
 def test_a_file_that_may_not_be_read_is_named(
     tmp_path: Path, contract: Contract, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(self: landing.Source, path: str) -> io.BytesIO:
+    def refuse(self: source_files.Source, path: str) -> io.BytesIO:
         raise PermissionError(13, "Permission denied")
 
     source = put(tmp_path / "in", a="1")
-    monkeypatch.setattr(landing.Source, "open", refuse)
+    monkeypatch.setattr(source_files.Source, "open", refuse)
     with pytest.raises(WatchkeeperError, match=r"in/a\.csv cannot be read: .*Permission denied"):
         bring(contract, source)
 

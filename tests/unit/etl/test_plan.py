@@ -15,8 +15,9 @@ from flows.config import Settings
 from flows.errors import WatchkeeperError
 from flows.etl.contract import SOURCE_COLUMN, Contract
 from flows.etl.lake import Change, Lake
-from flows.etl.land import Arrival, raw_path
+from flows.etl.land import Arrival
 from flows.etl.plan import Again, Plan, by_schema, entry_again, job_of, make_plan
+from flows.etl.raw_zone import raw_path
 from flows.etl.schema import schema_of
 from flows.etl.sources import Entry, Sources
 from tests.factories import contract_in

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from flows.errors import WatchkeeperError
-from flows.etl.land import Landing, open_source
+from flows.etl.land import Landing
+from flows.etl.source_files import open_source
 from flows.etl.sources import Entry, Sources
 from flows.score.images import Mark, article_ids, images_of, land_images
 from services.bento.verify import sha256

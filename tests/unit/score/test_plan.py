@@ -6,7 +6,7 @@ import pyarrow.fs as pafs
 import pytest
 
 from flows.errors import WatchkeeperError
-from flows.etl.land import Source
+from flows.etl.source_files import Source
 from flows.score.plan import refuse_out_of_reach
 from tests.factories import settings_of
 
