@@ -16,8 +16,7 @@ from flows.etl import land as landing
 from flows.etl import source_files
 from flows.etl.contract import Contract
 from flows.etl.land import Arrival, Landing, arrive, land
-from flows.etl.raw_zone import raw_path
-from flows.etl.source_files import open_source, refuse_empty_source
+from flows.etl.source_files import open_source
 from flows.etl.sources import Entry, Sources
 from tests.factories import contract_in, shipped
 
@@ -218,56 +217,6 @@ def test_folders_below_are_seen(tmp_path: Path, contract: Contract) -> None:
     assert paths(bring(contract, source).arrivals) == ["2010/b.csv", "a.csv"]
 
 
-@pytest.mark.parametrize(
-    ("source", "found"),
-    {
-        "a folder": ("{in}", ["2010/c.csv", "a.csv", "b.csv", "n.txt"]),
-        "a folder with a slash": ("{in}/", ["2010/c.csv", "a.csv", "b.csv", "n.txt"]),
-        "a file": ("{in}/a.csv", ["a.csv"]),
-        "a file further down": ("{in}/2010/c.csv", ["c.csv"]),
-        "a glob": ("{in}/*.csv", ["2010/c.csv", "a.csv", "b.csv"]),
-        "a glob of one letter": ("{in}/?.csv", ["a.csv", "b.csv"]),
-        "a glob of letters": ("{in}/[ab].*", ["a.csv", "b.csv"]),
-        "a glob of folders": ("{in}/20*/c.csv", ["2010/c.csv"]),
-        "a glob without a folder": ("*.csv", ["2010/c.csv", "a.csv", "b.csv"]),
-        "a glob in this folder": ("./b*", ["b.csv"]),
-        "a relative file": ("a.csv", ["a.csv"]),
-        "this folder": (".", ["2010/c.csv", "a.csv", "b.csv", "n.txt"]),
-        "a glob of nothing": ("{in}/z*", []),
-    }.values(),
-)
-def test_a_source_is_a_folder_a_file_or_a_glob(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, found: list[str]
-) -> None:
-    folder = put(tmp_path / "in", a="1", b="2")
-    put(folder / "2010", c="3")
-    (folder / "n.txt").write_text("")
-    monkeypatch.chdir(folder)
-    assert open_source(source.replace("{in}", str(folder))).list("*") == found
-
-
-def test_the_home_folder_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(tmp_path / "in", a="1")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert open_source("~/in").list("*") == open_source("~/in/*.csv").list("*") == ["a.csv"]
-
-
-def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(WatchkeeperError, match="nowhere does not exist; --source takes a folder, a glob"):
-        open_source(str(tmp_path / "nowhere"))
-
-
-def test_a_source_without_a_file_of_the_data_set_says_what_was_looked_for(
-    tmp_path: Path, contract: Contract
-) -> None:
-    folder = tmp_path / "in"
-    folder.mkdir()
-    (folder / "notes.txt").write_text("")
-    with pytest.raises(WatchkeeperError, match=r"no file of .*in matches .*: \*\.csv\* \(t\)"):
-        refuse_empty_source([contract], str(folder))
-    refuse_empty_source([contract], str(put(folder, a="1")))
-
-
 def test_what_a_killed_run_left_is_neither_seen_nor_in_the_way(tmp_path: Path, contract: Contract) -> None:
     source = put(tmp_path / "in", a="1")
     sha256 = digest((source / "a.csv").read_bytes())
@@ -314,23 +263,6 @@ def test_a_file_that_may_not_be_read_is_named(
     monkeypatch.setattr(source_files.Source, "open", refuse)
     with pytest.raises(WatchkeeperError, match=r"in/a\.csv cannot be read: .*Permission denied"):
         bring(contract, source)
-
-
-@pytest.mark.parametrize(
-    ("name", "kept"),
-    [
-        ("a.csv", ".csv"),
-        ("a.csv.gz", ".csv.gz"),
-        ("2010.12.01.CSV.GZ", ".csv.gz"),
-        ("a.2010.csv", ".csv"),
-        ("a.jpg", ".jpg"),
-        ("a", ""),
-        ("a.c/s;v", ""),
-        ("a.c s\nv", ".csv"),
-    ],
-)
-def test_the_raw_zone_keeps_the_ending_by_which_spark_picks_the_codec(name: str, kept: str) -> None:
-    assert raw_path(Path("/raw"), "ab" * 32, name) == Path("/raw/ab") / ("ab" * 32 + kept)
 
 
 def test_pictures_land_beside_their_index(tmp_path: Path) -> None:
