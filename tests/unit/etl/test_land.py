@@ -16,6 +16,7 @@ from flows.etl import land as landing
 from flows.etl import source_files
 from flows.etl.contract import Contract
 from flows.etl.land import Arrival, Landing, arrive, land
+from flows.etl.raw_zone import raw_path
 from flows.etl.source_files import open_source
 from flows.etl.sources import Entry, Sources
 from tests.factories import contract_in, shipped
