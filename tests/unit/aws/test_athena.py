@@ -1,6 +1,7 @@
 """A query in Athena: typed answers, what it cost, and whose words a failure has."""
 
 from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -91,7 +92,8 @@ def test_a_query_is_stopped_where_nobody_waits_for_it(
     def interrupted(_: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("flows.aws.athena.time.sleep", interrupted)
+    # Of this module alone: another thread must not be ended by it.
+    monkeypatch.setattr(athena, "time", SimpleNamespace(sleep=interrupted))
     client, stub = stubbed({"State": "RUNNING"})
     stub.add_response("stop_query_execution", {}, {"QueryExecutionId": "q"})
     with stub, pytest.raises(KeyboardInterrupt):
