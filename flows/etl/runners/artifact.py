@@ -45,15 +45,21 @@ def artifact(aws: Aws) -> Artifact:
     Raises:
         SparkJobError: they cannot be uploaded.
     """
-    files = {"jobs.zip": zipped(), **{f"{name}.py": p.script.read_bytes() for name, p in PROGRAMS.items()}}
+    programs = {entry(name): program.script.read_bytes() for name, program in PROGRAMS.items()}
+    files = {"jobs.zip": zipped(), **programs}
     folder = f"{aws.store()}/artifacts/{content_hash(files)}"
     upload(aws, folder, files)
     archive = aws.settings.emr_archive
     return Artifact(
-        {name: f"{folder}/{name}.py" for name in PROGRAMS},
+        {name: f"{folder}/{entry(name)}" for name in PROGRAMS},
         (f"{folder}/jobs.zip",),
         (f"{archive}#environment",) if archive else (),
     )
+
+
+def entry(program: str) -> str:
+    """A program's file; `profile.py` beside the others would hide Python's own module of that name."""
+    return f"{program}_job.py"
 
 
 def content_hash(files: dict[str, bytes]) -> str:

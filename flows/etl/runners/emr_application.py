@@ -10,6 +10,8 @@ from flows.etl.runners.base import SparkJobError, UnansweredError, digest
 ALIVE = ["CREATING", "CREATED", "STARTING", "STARTED", "STOPPING", "STOPPED"]
 CREATE_SECONDS = 300.0
 REMOVE_SECONDS = 60.0
+REMOVED = 10
+"""Applications of one day that were removed, before a new one is given up."""
 MEANT = {
     "image": "emr_serverless_image",
     "release": "emr_release",
@@ -56,34 +58,42 @@ def create_application(aws: Aws, client: Any) -> str:  # noqa: ANN401
     }
     if settings.emr_serverless_image:
         asked["imageConfiguration"] = {"imageUri": settings.emr_serverless_image}
-    # Two workers that come at once get the same one.
-    token = digest(repr(sorted(asked.items())), f"{datetime.now(UTC):%Y-%m-%d}")
-    with told("creating the EMR Serverless application", **MEANT):
-        created = client.create_application(**asked, clientToken=token)["applicationId"]
-    try:
-        await_application(client, created)
-    except BaseException:
-        remove_application(client, created)
-        raise
-    return str(created)
+    # Two workers that come at once get the same one. A token of today may mean one that was removed since.
+    created, today = "", f"{datetime.now(UTC):%Y-%m-%d}"
+    for _ in range(REMOVED):
+        token = digest(repr(sorted(asked.items())), today, created)
+        with told("creating the EMR Serverless application", **MEANT):
+            created = str(client.create_application(**asked, clientToken=token)["applicationId"])
+        try:
+            if is_ready(client, created):
+                return created
+        except BaseException:
+            remove_application(client, created)
+            raise
+    raise SparkJobError(
+        f"the EMR Serverless application was not created: {REMOVED} of today ended at once, such as {created}"
+    )
 
 
-def await_application(client: Any, application: str) -> None:  # noqa: ANN401
-    """Wait until a new application can take jobs.
+def is_ready(client: Any, application: str) -> bool:  # noqa: ANN401
+    """Wait until a new application can take jobs; False where it had ended when it was asked for.
 
     Raises:
-        SparkJobError: it never does.
+        SparkJobError: it never can.
     """
-    until = time.monotonic() + CREATE_SECONDS
+    until, begun = time.monotonic() + CREATE_SECONDS, False
     while time.monotonic() < until:
         with told("asking for the EMR Serverless application"):
             held = client.get_application(applicationId=application)["application"]
         if held["state"] == "TERMINATED":
+            if not begun:
+                return False
             raise SparkJobError(
                 f"the EMR Serverless application was not created: {held.get('stateDetails', '')}"
             )
         if held["state"] != "CREATING":
-            return
+            return True
+        begun = True
         time.sleep(2)
     raise UnansweredError(
         f"the EMR Serverless application {application} is not ready after {CREATE_SECONDS:.0f} s"

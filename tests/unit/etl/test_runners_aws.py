@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import sys
 import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -165,6 +166,8 @@ def test_the_programs_are_uploaded_once(cloud: None, tmp_path: Path) -> None:
     keys = [item["Key"] for item in aws.s3.list_objects_v2(Bucket="store")["Contents"]]
     assert len(keys) == 4
     assert len({key.split("/")[2] for key in keys}) == 1
+    # Python looks beside a program first: `profile.py` there would be found in the place of its own.
+    assert not {Path(key).stem for key in keys} & sys.stdlib_module_names
     assert made.archives == ()
     packed = artifact(Aws(cloud_settings(tmp_path, emr_archive="s3://store/env.tar.gz")))
     assert packed.archives == ("s3://store/env.tar.gz#environment",)

@@ -69,7 +69,7 @@ def test_a_step_is_spark_submit_with_all_that_the_job_needs(tmp_path: Path, job:
     assert [(found, tags["run"]) for found, tags in runner.living()] == [(handle, "run-1")]
     args = step["Config"]["Args"]
     assert args[:3] == ["spark-submit", "--deploy-mode", "client"]
-    assert args[-2].endswith("/etl.py")
+    assert args[-2].endswith("/etl_job.py")
     assert args[-1] == str(job.path)
     assert args[args.index("--py-files") + 1].endswith("/jobs.zip")
     assert "spark.sql.session.timeZone=UTC" in args

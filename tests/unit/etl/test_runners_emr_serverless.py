@@ -45,7 +45,7 @@ def test_a_job_is_asked_for_with_all_that_it_needs(runner: EmrServerlessRunner, 
     assert run["tags"] == {"project": "watchkeeper", "owner": "watchkeeper", "flow": "etl", "run": "run-1"}
     submit = run["jobDriver"]["sparkSubmit"]
     assert submit["entryPoint"].startswith("s3://store/wk/artifacts/")
-    assert submit["entryPoint"].endswith("/etl.py")
+    assert submit["entryPoint"].endswith("/etl_job.py")
     assert submit["entryPointArguments"] == [str(job.path)]
     given = shlex.split(submit["sparkSubmitParameters"])
     conf = dict(argument.split("=", 1) for argument in given[1::2])
@@ -188,3 +188,45 @@ def test_what_lives_with_our_tags_is_listed(runner: EmrServerlessRunner, tmp_pat
     assert [found.id for found, _ in living] == (
         [handle.id] if set(states) <= set(emr_serverless.LIVING) else []
     )
+
+
+class Applications:
+    """A service that gives the same token the same application, ended or not."""
+
+    def __init__(self) -> None:
+        self.by_token: dict[str, str] = {}
+        self.states: dict[str, list[str]] = {}
+
+    def create_application(self, **asked: Any) -> dict[str, str]:
+        made = self.by_token.setdefault(asked["clientToken"], f"app-{len(self.by_token)}")
+        self.states.setdefault(made, ["CREATED"])
+        return {"applicationId": made}
+
+    def get_application(self, applicationId: str) -> dict[str, Any]:  # noqa: N803  # boto3's name
+        states = self.states[applicationId]
+        return {"application": {"state": states.pop(0) if len(states) > 1 else states[0]}}
+
+    def stop_application(self, **_: Any) -> None:
+        """Nothing runs on it."""
+
+    delete_application = stop_application
+
+
+def test_an_application_that_was_removed_today_is_not_taken_for_the_new_one(tmp_path: Path) -> None:
+    service, aws = Applications(), Aws(cloud_settings(tmp_path))
+    assert create_application(aws, service) == create_application(aws, service) == "app-0"
+    service.states["app-0"] = ["TERMINATED"]
+    assert create_application(aws, service) == create_application(aws, service) == "app-1"
+    service.states = {f"app-{number}": ["TERMINATED"] for number in range(20)}
+    with pytest.raises(SparkJobError, match="was not created: 10 of today ended at once, such as app-9"):
+        create_application(aws, service)
+
+
+def test_an_application_that_ends_while_it_is_created_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.etl.runners.emr_application.time.sleep", lambda _seconds: None)
+    service = Applications()
+    service.states["app-0"] = ["CREATING", "TERMINATED"]
+    with pytest.raises(SparkJobError, match="the EMR Serverless application was not created: "):
+        create_application(Aws(cloud_settings(tmp_path)), service)
