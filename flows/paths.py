@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.dataset as pads
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
@@ -113,6 +114,13 @@ def read_rows(path: AnyPath, columns: list[str] | None = None, **more: Any) -> p
     """The rows of one Parquet file; the names of its folders are none of its columns."""
     name, files = in_arrow(path)
     return pq.read_table(name, columns=columns, partitioning=None, filesystem=files, **more)
+
+
+def rows_of(paths: Sequence[AnyPath], schema: pa.Schema) -> pads.Dataset:
+    """Parquet files as one data set, of which nothing is read yet; all are here, or all in one store."""
+    found = [in_arrow(path) for path in paths]
+    files = found[0][1] if found else None
+    return pads.dataset([name for name, _ in found], schema=schema, format="parquet", filesystem=files)
 
 
 def write_rows(rows: pa.Table, path: AnyPath) -> None:

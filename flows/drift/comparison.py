@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow.dataset import Scanner, dataset
+from pyarrow.dataset import Scanner
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 
 from flows.config import Settings
@@ -22,6 +22,7 @@ from flows.etl.datasets import load_table
 from flows.etl.lake import Lake
 from flows.etl.runners.life import Engine
 from flows.etl.staged import plain_path
+from flows.paths import path_of, rows_of
 from observability.drift.profiles import Cells, Profile, windows
 from services.bento.registry import Registry
 from services.bento.store import open_store
@@ -233,7 +234,8 @@ class Comparison:
             manifest = self.champion.manifest
             chosen &= (pc.field("model") == manifest.model) & (pc.field("model_version") == manifest.version)
             chosen &= ~pc.field("shadow")
-        return dataset(files, schema=self.schema, format="parquet").scanner(columns=columns, filter=chosen)
+        rows = rows_of([path_of(file) for file in files], self.schema)
+        return rows.scanner(columns=columns, filter=chosen)
 
 
 def sample(scanner: Scanner, count: int, seed: int) -> pa.Table:

@@ -23,7 +23,7 @@ from pyparsing import ParseBaseException
 from flows.console import mebibytes
 from flows.errors import WatchkeeperError
 from flows.etl.lake import Lake
-from flows.paths import in_arrow, path_of
+from flows.paths import path_of, rows_of
 from flows.s3_path import AnyPath
 
 MARK = "::"
@@ -73,14 +73,7 @@ class Query:
         return {name: table for name, table in found.items() if table is not None}
 
     def _register(self, scan: Scan) -> None:
-        found = [in_arrow(path) for path in scan.paths]
-        data = ds.dataset(
-            [name for name, _ in found],
-            schema=scan.schema,
-            format="parquet",
-            filesystem=found[0][1] if found else None,
-        )
-        self.connection.register(scan.table + MARK, data)
+        self.connection.register(scan.table + MARK, rows_of(scan.paths, scan.schema))
         create_view(self.connection, scan.table, "*", scan.table + MARK)
 
     def run(self, template: str = "{}") -> duckdb.DuckDBPyConnection:

@@ -30,6 +30,12 @@ class Cloud:
         clean = {name: value for name, value in os.environ.items() if name not in STRANGE}
         return clean | self.variables(home, runner, prefix) | more
 
+    def here(self, home: Path) -> dict[str, str]:
+        """That of a process whose Spark and lake are on this machine; the bucket is only a source."""
+        found = self.environment(home, "local", "nowhere")
+        del found["WATCHKEEPER_STORE"]
+        return found
+
     def variables(self, home: Path, runner: str, prefix: str) -> dict[str, str]:
         """What a user would set."""
         store = f"s3://{BUCKET}/{prefix}"

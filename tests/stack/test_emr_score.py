@@ -79,9 +79,7 @@ def test_the_scores_are_those_that_this_machine_gives(
     aws.forget_tables()
     score(aws.environment(home, runner, prefix, WATCHKEEPER_EMR_ARCHIVE=archive))
     assert len(aws.emr.ledger.entries) == before + 1
-    here = aws.environment(home, "local", prefix)
-    del here["WATCHKEEPER_STORE"]
-    score(here)
+    score(aws.here(home))
     aws.lead_here(monkeypatch, home, prefix)
     there = scores(settings_of(home, store=f"s3://{BUCKET}/{prefix}"))
     assert len(there) == PICTURES
