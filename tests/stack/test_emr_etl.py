@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,6 @@ import pytest
 from flows.config import CHECKOUT, Settings
 from tests.factories import (
     content_hash,
-    environment_of,
     retail_days,
     run_table,
     settings_of,
@@ -45,13 +44,8 @@ def run_flow(aws: Cloud, folder: Path, runner: str, *command: str) -> "subproces
     return run(folder, aws.environment(folder / "home", runner, folder.name), command)
 
 
-def run_here(folder: Path, *command: str) -> "subprocess.CompletedProcess[str]":
-    """A flow's command on the table that local Spark made."""
-    return run(folder, environment_of(settings_of(folder / "local")), command)
-
-
 def run(
-    folder: Path, environment: dict[str, str], command: tuple[str, ...]
+    folder: Path, environment: dict[str, str], command: Sequence[str]
 ) -> "subprocess.CompletedProcess[str]":
     """A command, to its end."""
     return subprocess.run(
@@ -126,7 +120,7 @@ def test_the_whole_of_retail_is_the_same_table(
     there = run_flow(aws, folder, "emr_serverless", *drift)
     assert there.returncode == 0, there.stderr[-3000:]
     assert len(aws.emr.ledger.entries) == jobs + 1
-    here = run_here(folder, *drift)
+    here = run(folder, aws.here(folder / "local"), drift)
     assert here.returncode == 0, here.stderr[-3000:]
     assert of_drift(there) == of_drift(here)
 
