@@ -43,6 +43,11 @@ QUIET = {
 }
 
 
+# For two minutes a run asks a server again that it has reached before: on a busy machine a restart outlasts
+# the minute of Prefect's own five times. A server that was never reached is given up at once.
+PATIENT = {"PREFECT_CLIENT_MAX_RETRIES": "6"}
+
+
 class Environment(dict[str, str]):
     """Environment variables; printed (in a log, a traceback) they show names and no values."""
 
@@ -57,7 +62,7 @@ def prefect_environment(settings: Settings, server_url: str | None = None) -> di
         settings: a shared server named in them goes before every other.
         server_url: API URL of the home's own server, if it runs; else Prefect embeds one.
     """
-    return Environment(_folders(settings) | NO_TRACKING | QUIET | _api(settings, server_url))
+    return Environment(_folders(settings) | NO_TRACKING | QUIET | PATIENT | _api(settings, server_url))
 
 
 def isolated_environment(

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.events import emit_event
 
+from flows.artifacts import create_link_artifact, create_table_artifact
 from flows.config import Settings, load_settings
 from flows.console import OnProgress
 from flows.drift import verdicts

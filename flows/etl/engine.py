@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 
 from prefect import get_run_logger
-from prefect.artifacts import create_link_artifact, create_table_artifact
 
+from flows.artifacts import create_link_artifact, create_table_artifact
 from flows.config import Settings
 from flows.etl.runners.base import Cost, Handle, JobState, SparkJob
 from flows.etl.runners.budget import BudgetError, Spending, spent

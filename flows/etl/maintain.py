@@ -14,12 +14,12 @@ from itertools import pairwise
 from pathlib import Path
 
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_table_artifact
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
+from flows.artifacts import create_table_artifact
 from flows.config import Settings, load_settings
 from flows.console import no_log
 from flows.etl import steps

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
-from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.events import emit_event
 from rich.table import Table
 
+from flows.artifacts import create_link_artifact, create_table_artifact
 from flows.config import Settings
 from flows.console import mebibytes, out
 from flows.etl.contract import Contract

@@ -7,8 +7,8 @@ once and not at each run; a run that fails is one that could not ask or keep.
 import time
 
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_table_artifact
 
+from flows.artifacts import create_table_artifact
 from flows.config import load_settings
 from flows.health.probes import PROBES
 from flows.health.probing import Result, ask_all, write

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import httpx
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_table_artifact
 from prefect.events import emit_event
 
+from flows.artifacts import create_table_artifact
 from flows.config import Settings, load_settings
 from flows.errors import WatchkeeperError
 from flows.etl.runners.base import Handle, Runner, SparkJobError

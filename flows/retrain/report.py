@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.events import emit_event
 from rich.console import Console
 from rich.table import Table
 
+from flows.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from flows.console import OnProgress, out
 from flows.retrain.config import TrainingConfig
 from flows.retrain.dataset import Dataset

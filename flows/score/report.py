@@ -1,8 +1,8 @@
 """What a scoring run leaves for people: `summary.json`, a Prefect artifact, metrics and the closing table."""
 
-from prefect.artifacts import create_table_artifact
 from rich.table import Table
 
+from flows.artifacts import create_table_artifact
 from flows.config import Settings
 from flows.console import out
 from flows.etl.quality import Verdict, by_count
