@@ -58,8 +58,8 @@ RETAIL_HEADER = [
 
 
 def settings_of(home: Path, **more: Any) -> Settings:
-    """Settings of a home of the test's own, whatever the environment says."""
-    return Settings(home=home, _env_file=None, **more)  # type: ignore[call-arg]
+    """Settings of a home of the test's own, whose lake and Spark are there whatever the environment says."""
+    return Settings(home=home, _env_file=None, **{"store": None, "runner": "local", **more})  # type: ignore[call-arg]
 
 
 def contract_in(folder: Path, dataset: str, table: str, text: str | Mapping[str, Any]) -> Contract:

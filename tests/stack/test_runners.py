@@ -56,7 +56,10 @@ class InBucket:
         return bool(self.client.list_objects_v2(Bucket=BUCKET, Prefix=self.key).get("Contents"))
 
     def read_text(self, encoding: str) -> str:
-        return str(self.client.get_object(Bucket=BUCKET, Key=self.key)["Body"].read().decode(encoding))
+        try:
+            return str(self.client.get_object(Bucket=BUCKET, Key=self.key)["Body"].read().decode(encoding))
+        except self.client.exceptions.NoSuchKey:
+            raise FileNotFoundError(str(self)) from None
 
     def write(self, text: str) -> "InBucket":
         self.client.put_object(Bucket=BUCKET, Key=self.key, Body=text.encode())
