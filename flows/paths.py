@@ -11,15 +11,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.dataset as pads
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from flows.errors import WatchkeeperError
 from flows.s3_path import SCHEME, AnyPath, S3Error, S3Path
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pads
 
 T = TypeVar("T")
 AT_ONCE = 16
@@ -116,8 +118,10 @@ def read_rows(path: AnyPath, columns: list[str] | None = None, **more: Any) -> p
     return pq.read_table(name, columns=columns, partitioning=None, filesystem=files, **more)
 
 
-def rows_of(paths: Sequence[AnyPath], schema: pa.Schema) -> pads.Dataset:
+def rows_of(paths: Sequence[AnyPath], schema: pa.Schema) -> "pads.Dataset":
     """Parquet files as one data set, of which nothing is read yet; all are here, or all in one store."""
+    import pyarrow.dataset as pads
+
     found = [in_arrow(path) for path in paths]
     files = found[0][1] if found else None
     return pads.dataset([name for name, _ in found], schema=schema, format="parquet", filesystem=files)

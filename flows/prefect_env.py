@@ -42,7 +42,6 @@ QUIET = {
     "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
 }
 
-
 # For two minutes a run asks a server again that it has reached before: on a busy machine a restart outlasts
 # the minute of Prefect's own five times. A server that was never reached is given up at once.
 PATIENT = {"PREFECT_CLIENT_MAX_RETRIES": "6"}

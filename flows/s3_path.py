@@ -228,13 +228,11 @@ class S3Path:
             yield connect(), {"Bucket": self.bucket, "Key": self.key}
         except ClientError as error:
             code = code_of(error)
-            kind = (
-                FileNotFoundError
-                if code in NOT_THERE
-                else PermissionError
-                if code in NOT_ALLOWED
-                else S3Error
-            )
+            kind: type[OSError] = S3Error
+            if code in NOT_THERE:
+                kind = FileNotFoundError
+            elif code in NOT_ALLOWED:
+                kind = PermissionError
             raise kind(f"{self}: {error}; check the bucket and the credentials") from None
         except BotoCoreError as error:
             raise S3Error(f"{self}: {error}; check network and credentials") from None

@@ -1,14 +1,10 @@
 """A copy of the checkout with a home of its own, for tests that deploy flows to a Prefect server."""
 
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +13,7 @@ from typing import Any, Self
 from flows.config import CHECKOUT
 from flows.server import running_server, stop_server
 from tests.factories import settings_of
-
-OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-BUSY_TRIES = 30
-"""Prefect answers 503 where SQLite is locked, and its own client asks again too."""
+from tests.prefect_api import ask
 
 
 class Checkout:
@@ -89,16 +82,4 @@ class Checkout:
 
     def ask(self, path: str, listed: list[Any] | None = None, **body: Any) -> Any:
         """What the server answers to a question of Prefect's API, whose body may be a list."""
-        request = urllib.request.Request(
-            f"{self.url}{path}", json.dumps(listed or body).encode(), method="POST"
-        )
-        request.add_header("Content-Type", "application/json")
-        for left in reversed(range(BUSY_TRIES)):
-            try:
-                with OPENER.open(request, timeout=30) as response:
-                    return json.load(response)
-            except urllib.error.HTTPError as error:
-                if error.code != 503 or not left:
-                    raise
-            time.sleep(1)
-        raise AssertionError("the last try raises")
+        return ask(f"{self.url}{path}", listed or body)

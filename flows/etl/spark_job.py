@@ -23,7 +23,6 @@ PICTURE_FACTS = (
     "index_sha256 string, path string, sha256 string, width int, height int, bytes long, error string"
 )
 
-
 LEFT_SECONDS = 5.0  # between two files that tell how far the job is
 
 # The raw zone names a file by its content. As SQL, since there is no Spark yet that could make a Column.

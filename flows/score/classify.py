@@ -67,11 +67,10 @@ def session(folder: str) -> Predictor:
     """The worker's one session of a version, whose folder was verified before the job was written."""
     if not folder.startswith("s3://"):
         return predictor_of(Path(folder))
-    files, base = pafs.FileSystem.from_uri(folder)
+    read = reader(folder.removeprefix("s3://"), True)
     with TemporaryDirectory() as here:
         for name in SESSION_FILES:
-            with files.open_input_stream(f"{base}/{name}", compression=None) as stream:
-                Path(here, name).write_bytes(stream.read())
+            Path(here, name).write_bytes(read(name))
         return predictor_of(Path(here))
 
 
@@ -82,7 +81,7 @@ def predictor_of(folder: Path) -> Predictor:
 
 @cache
 def reader(root: str, on_s3: bool) -> Callable[[str], bytes]:
-    """A function that reads a picture below the source's root."""
+    """A function that reads a file below a folder."""
     if not on_s3:
         return lambda path: Path(root, path).read_bytes()
     files, _ = pafs.FileSystem.from_uri("s3://" + root.partition("/")[0])

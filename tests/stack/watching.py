@@ -18,6 +18,7 @@ import yaml
 from flows.config import CHECKOUT, Settings
 from flows.server import running_server, stop_server
 from tests.factories import free_port, settings_of, wait_until
+from tests.prefect_api import ask
 from tests.serving import Service, picture
 from tests.slack import FakeSlack
 from tests.stack.programs import running
@@ -73,7 +74,7 @@ class Traffic(Every):
     Attributes:
         at_once: pictures each time.
         bright: one picture of so many is bright; 0 for none.
-        bright_steps: of so many times four at once, all are bright; 0 for none.
+        bright_steps: of so many times, all pictures are bright; 0 for none.
     """
 
     def __init__(self, service: Service) -> None:
@@ -89,7 +90,7 @@ class Traffic(Every):
 
     def _send(self, number: int) -> None:
         bright = self.bright and number % self.bright == 0
-        bright = bright or (self.bright_steps and number // 4 % self.bright_steps == 0)
+        bright = bright or (self.bright_steps and number // self.at_once % self.bright_steps == 0)
         with suppress(httpx.TransportError):
             self._service.predict(picture(250 if bright else 100))
 
@@ -225,17 +226,8 @@ class Stack:
             return False
 
     def prefect(self, method: str, path: str, **body: Any) -> Any:
-        """What Prefect's API answers; while its database is busy it says so, and is asked again."""
-        url = f"{running_server(self.settings)}{path}"
-        answers: list[httpx.Response] = []
-
-        def answered() -> bool:
-            answers.append(httpx.request(method, url, json=body, timeout=30, trust_env=False))
-            return answers[-1].status_code != httpx.codes.SERVICE_UNAVAILABLE
-
-        wait_until(answered, f"{method} {path}")
-        assert answers[-1].is_success, answers[-1].text
-        return answers[-1].json() if answers[-1].content else None
+        """What Prefect's API answers."""
+        return ask(f"{running_server(self.settings)}{path}", body, method)
 
     def run(self, *command: str) -> None:
         """A command of the checkout on this home; it must end well."""

@@ -1,18 +1,12 @@
 """A Prefect server that goes away and comes back on its port, with all that it knew."""
 
-import json
 import socket
 import subprocess
-import time
-import urllib.error
-import urllib.request
 from typing import Any
 
 from flows.config import Settings
 from flows.server_spawn import becomes_healthy, end, spawn
-from tests.stack.programs import OPENER
-
-TRIES = 10
+from tests.prefect_api import ask
 
 
 class PrefectServer:
@@ -42,19 +36,5 @@ class PrefectServer:
 
     def new_run(self, **parameters: Any) -> str:
         """A flow run of the ETL, which waits for a worker; returns its id."""
-        flow = self.ask("/flows/", name="etl")["id"]
-        return str(self.ask("/flow_runs/", flow_id=flow, parameters=parameters)["id"])
-
-    def ask(self, path: str, **body: Any) -> Any:
-        """What the API answers; asked again where its database is busy, as Prefect's own client does."""
-        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), method="POST")
-        request.add_header("Content-Type", "application/json")
-        for last in (False,) * (TRIES - 1) + (True,):
-            try:
-                with OPENER.open(request, timeout=60) as answer:
-                    return json.load(answer)
-            except urllib.error.HTTPError as error:
-                if last or error.code != 503:
-                    raise
-                time.sleep(1)
-        raise AssertionError("unreachable")
+        flow = ask(f"{self.url}/flows/", {"name": "etl"})["id"]
+        return str(ask(f"{self.url}/flow_runs/", {"flow_id": flow, "parameters": parameters})["id"])
