@@ -8,6 +8,7 @@ from flows.etl.runners.aws import Aws, told
 from flows.etl.runners.base import SparkJobError, UnansweredError, digest
 
 ALIVE = ["CREATING", "CREATED", "STARTING", "STARTED", "STOPPING", "STOPPED"]
+IDLE = ["CREATED", "STOPPED", "TERMINATED"]
 CREATE_SECONDS = 300.0
 REMOVE_SECONDS = 60.0
 REMOVED = 10
@@ -111,7 +112,7 @@ def remove_application(client: Any, application: str) -> None:  # noqa: ANN401
         with told("removing the EMR Serverless application"):
             client.stop_application(applicationId=application)
             until = time.monotonic() + REMOVE_SECONDS
-            while state_of(client, application) not in ("CREATED", "STOPPED") and time.monotonic() < until:
+            while state_of(client, application) not in IDLE and time.monotonic() < until:
                 time.sleep(2)
             client.delete_application(applicationId=application)
     except SparkJobError:
