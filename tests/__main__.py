@@ -4,16 +4,16 @@ Files go to workers whole, so that each worker's Spark starts once; those that t
 worker waits at the end for the other one's last file.
 """
 
-import os
 import sys
 
 import pytest
 
+from tests.everything import EVERYTHING
+
 FAST = ["tests/faults", "tests/integration", "tests/unit"]
 
 if __name__ == "__main__":
-    everything = os.environ.get("WATCHKEEPER_REQUIRE_STACK") == "1"
-    folders = ["tests/stack", *FAST] if everything else FAST
+    folders = ["tests/stack", *FAST] if EVERYTHING else FAST
     given = sys.argv[1:]
     if not any(argument.startswith("tests") for argument in given):
         given += folders

@@ -15,7 +15,17 @@ os.environ["DO_NOT_TRACK"] = "1"
 import pytest  # noqa: E402
 
 from flows.config import Settings  # noqa: E402
+from tests.everything import EVERYTHING  # noqa: E402
 from tests.factories import settings_of  # noqa: E402
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what is slow, unless everything is asked for."""
+    if not EVERYTHING:
+        skip = pytest.mark.skip(reason="slow: runs with WATCHKEEPER_REQUIRE_STACK=1")
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(skip)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Versions of models for tests: tiny ONNX files, and whole folders with true manifests."""
 
-import os
 import timeit
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -17,7 +16,6 @@ from onnx import TensorProto, helper, numpy_helper
 from services.bento.manifest import Manifest, read_manifest, write_manifest
 from services.bento.verify import describe_files
 
-EVERYTHING = os.environ.get("WATCHKEEPER_REQUIRE_STACK") == "1"
 CLASSES = ["boot", "shirt", "skirt"]
 Shape = Sequence[int | str | None]
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.everything import EVERYTHING
+
 NAMESPACE = ["unshare", "--mount", "--map-root-user"]
 
 
@@ -21,7 +23,7 @@ def can_mount() -> bool:
 
 
 @pytest.mark.skipif(
-    not can_mount() and os.environ.get("WATCHKEEPER_REQUIRE_STACK") != "1",
+    not can_mount() and not EVERYTHING,
     reason="this machine lets no test mount a small file system (unshare --mount)",
 )
 @pytest.mark.parametrize(
@@ -31,6 +33,7 @@ def can_mount() -> bool:
         pytest.param(400_000, id="while staging"),
     ],
 )
+@pytest.mark.slow
 def test_a_full_disk_costs_a_run_and_nothing_else(tmp_path: Path, prefect_url: str, room: int) -> None:
     done = subprocess.run(
         [*NAMESPACE, sys.executable, "-m", "tests.faults.full_disk", str(tmp_path), str(room)],

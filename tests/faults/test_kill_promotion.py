@@ -10,8 +10,9 @@ import pytest
 from flows.config import CHECKOUT
 from services.bento.registry import OvertakenError, Registry
 from services.bento.store import LocalStore
+from tests.everything import EVERYTHING
 from tests.faults.promoting import LINKED, POINTS, publish_and_promote
-from tests.versions import EVERYTHING, image_model, write_version
+from tests.versions import image_model, write_version
 
 SAMPLE = ["in the middle of a file", "after the rename", "in the middle of the entry", "after the link"]
 

@@ -25,6 +25,7 @@ def retrain(settings: Settings, prefect_url: str, last: str) -> "subprocess.Comp
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
+@pytest.mark.slow
 def test_killed_after_each_step_it_goes_on_and_ends_once(tmp_path: Path, prefect_url: str) -> None:
     draw(tmp_path / "source", 840)
     settings = settings_of(tmp_path / "home")

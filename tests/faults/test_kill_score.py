@@ -1,7 +1,6 @@
 """SIGKILL while a new champion scores all again: a reader sees old scores or new ones, never both or half."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +11,6 @@ from flows.config import CHECKOUT, Settings
 from tests.factories import NoSpark, environment_of, processes_of, wait_until
 from tests.integration.test_score import draw, expected, promote, rows, score, snapshots
 
-EVERYTHING = os.environ.get("WATCHKEEPER_REQUIRE_STACK") == "1"
-SAMPLE = ["while Spark writes"]
 POINTS = [
     "after land",
     "while Spark writes",
@@ -25,7 +22,8 @@ POINTS = [
 COMMITTED = POINTS.index("after the catalog's row")
 
 
-@pytest.mark.parametrize("point", POINTS if EVERYTHING else SAMPLE)
+@pytest.mark.slow
+@pytest.mark.parametrize("point", POINTS)
 def test_a_reader_sees_old_or_new_scores_and_a_rerun_finishes(
     settings: Settings, tmp_path: Path, prefect_url: str, point: str
 ) -> None:

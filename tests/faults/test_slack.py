@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 import httpx
+import pytest
 
 from flows.config import CHECKOUT
 from tests.factories import free_port, wait_until
@@ -113,6 +114,7 @@ def house(folder: Path) -> Iterator[House]:
             made[0].kill()
 
 
+@pytest.mark.slow
 def test_ten_minutes_of_failures_and_two_deaths_lose_nothing(tmp_path: Path) -> None:
     with house(tmp_path) as here:
         slack = here.slack

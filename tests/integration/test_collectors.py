@@ -272,6 +272,7 @@ def start(checkout: Checkout, deployment: str, *parameters: str) -> None:
     checkout.run("flows.prefect_cli", "deployment", "run", f"etl/{deployment}", *given)
 
 
+@pytest.mark.slow
 def test_runs_as_they_begin_and_end(checkout: Checkout, tmp_path: Path) -> None:
     runs = Runs(checkout.settings)
     hm = {"flow": "etl", "deployment": "etl-hm"}
@@ -308,6 +309,7 @@ def test_runs_as_they_begin_and_end(checkout: Checkout, tmp_path: Path) -> None:
         assert time.time() - 300 < beat <= time.time()
 
 
+@pytest.mark.slow
 def test_a_schedule_that_is_on_is_planned(checkout: Checkout) -> None:
     runs = Runs(checkout.settings)
     hm = {"flow": "etl", "deployment": "etl-hm"}
@@ -316,6 +318,7 @@ def test_a_schedule_that_is_on_is_planned(checkout: Checkout) -> None:
     wait_until(lambda: (Said(runs.collect()).of(SCHEDULED_RUNS, **hm) or 0) > 0, "planned runs", 120)
 
 
+@pytest.mark.slow
 def test_a_failure_after_a_success_keeps_the_success(checkout: Checkout) -> None:
     runs = Runs(checkout.settings)
     good = Said(runs.collect()).of(SUCCESS_TIME, flow="etl", deployment="etl-hm")

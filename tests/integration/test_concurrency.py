@@ -208,6 +208,7 @@ def test_a_compaction_goes_together_with_new_files(
     assert run_table(settings, CONTRACT, source).outcome == "unchanged", "the sources are not forgotten"
 
 
+@pytest.mark.slow
 def test_threads_that_commit_at_once_all_land(settings: Settings, tmp_path: Path) -> None:
     names = [f"{n}.csv" for n in range(6)]
     commits = [prepare(settings, CONTRACT, one_file(tmp_path / n, n, i)) for i, n in enumerate(names)]
@@ -257,6 +258,7 @@ print(json.dumps(said))
 """
 
 
+@pytest.mark.slow
 def test_processes_that_commit_at_once_all_land_and_one_file_once(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -238,6 +238,7 @@ def test_a_column_that_vanished_is_drift(shop: Shop) -> None:
     assert (found.outcome, found.drifted) == ("confirmed", ["price"])
 
 
+@pytest.mark.slow
 def test_a_column_that_is_watched_later_is_profiled_then(shop: Shop, tmp_path: Path) -> None:
     settings, contract = shop
     january(settings, contract)
@@ -303,6 +304,7 @@ def test_the_commits_since_a_snapshot(shop: Shop) -> None:
     assert verdict(settings, named, "2026-02").drifted == ["kind"]
 
 
+@pytest.mark.slow
 def test_another_period_makes_other_profiles(shop: Shop, tmp_path: Path) -> None:
     settings, contract = shop
     january(settings, contract)
@@ -481,6 +483,7 @@ def command(settings: Settings, *arguments: str) -> "subprocess.CompletedProcess
     )
 
 
+@pytest.mark.slow
 def test_the_command_prints_its_verdict_and_nothing_else(shop: Shop) -> None:
     settings, contract = shop
     january(settings, contract)

@@ -148,6 +148,7 @@ def answers(url: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_the_same_seed_again_gives_the_same_scores_and_promotes_nothing(first: Outcome) -> None:
     again = retrained(CONFIG.model_copy(update={"patience": 11}), "garments")  # patience that never ends it
     assert again.verdict != "promote"
@@ -164,6 +165,7 @@ def test_a_worse_model_is_not_promoted_and_is_in_the_ledger(first: Outcome) -> N
     assert worse.champion == first.version
 
 
+@pytest.mark.slow
 def test_a_champion_of_another_picture_size_meets_the_same_rows(first: Outcome) -> None:
     larger = WEAK.model_copy(update={"height": 40, "width": 30})
     outcome = retrained(larger, "garments", seed=4)

@@ -324,6 +324,7 @@ def test_maintenance_takes_scores_too(settings: Settings, tmp_path: Path) -> Non
     assert score(settings, source, NoSpark()).outcome == "unchanged"
 
 
+@pytest.mark.slow
 def test_a_prefix_of_a_bucket_is_read_by_the_executors(
     settings: Settings,
     tmp_path: Path,

@@ -19,6 +19,7 @@ class KilledError(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_a_killed_study_goes_on_and_its_best_configuration_wins(tmp_path: Path) -> None:
     data, config = drawn(80), CONFIG.model_copy(update={"epochs": 2})
     seen: list[tuple[int, str]] = []

@@ -36,6 +36,8 @@ HOSTILE = {
 }
 
 FLOW = """
+import sys
+
 from flows.config import load_settings
 from flows.prefect_env import apply_prefect_environment
 from flows.server import server
@@ -46,11 +48,11 @@ with server(load_settings()):
 
     @task
     def count():
-        get_run_logger().info("said by the task")
+        get_run_logger().info(f"said by the task {sys.argv[1]}")
 
     @flow
     def stock():
-        get_run_logger().warning("said by the flow")
+        get_run_logger().warning(f"said by the flow {sys.argv[1]}")
         count()
 
     stock()
@@ -102,6 +104,16 @@ def settings(laid_out: Path, tmp_path: Path) -> Iterator[Settings]:
     """A home of its own, in a folder whose name needs care, without a server before and after."""
     settings = make_settings(tmp_path / "a home, 100% ü")
     shutil.copytree(laid_out, settings.prefect)
+    yield settings
+    stop_server(settings)
+
+
+@pytest.fixture(scope="module")
+def started(laid_out: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A home whose server runs; it takes so long to start that tests which leave it alone share it."""
+    settings = make_settings(tmp_path_factory.mktemp("started"))
+    shutil.copytree(laid_out, settings.prefect)
+    start_server(settings)
     yield settings
     stop_server(settings)
 
@@ -169,20 +181,18 @@ def test_a_started_server_answers_and_a_stopped_one_is_gone(settings: Settings) 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127/8 on its loopback")
-def test_it_listens_on_no_address_but_the_loopbacks(settings: Settings) -> None:
-    start_server(settings)
-    record = read_record(settings)
+def test_it_listens_on_no_address_but_the_loopbacks(started: Settings) -> None:
+    record = read_record(started)
     assert record
     # A socket bound to every address would answer on this one too.
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.2", record.port), timeout=5)
 
 
-def test_a_foreign_web_page_may_not_call_the_api(settings: Settings) -> None:
-    with server(settings) as url:
-        allowed = cross_origin(url, url.removesuffix("/api"))
-        assert allowed == url.removesuffix("/api")
-        assert cross_origin(url, "https://news.example.com") is None
+def test_a_foreign_web_page_may_not_call_the_api(started: Settings) -> None:
+    url = str(running_server(started))
+    assert cross_origin(url, url.removesuffix("/api")) == url.removesuffix("/api")
+    assert cross_origin(url, "https://news.example.com") is None
 
 
 def cross_origin(url: str, origin: str) -> str | None:
@@ -193,13 +203,13 @@ def cross_origin(url: str, origin: str) -> str | None:
         return value
 
 
-def test_a_second_start_finds_the_first_ones_server(settings: Settings) -> None:
-    first = start_server(settings)
-    pid = server_pid(settings)
-    assert start_server(settings) == first
-    assert server_pid(settings) == pid
+def test_a_second_start_finds_the_first_ones_server(started: Settings) -> None:
+    first, pid = running_server(started), server_pid(started)
+    assert start_server(started) == first
+    assert server_pid(started) == pid
 
 
+@pytest.mark.slow
 def test_starts_at_the_same_time_end_with_one_server(settings: Settings) -> None:
     commands = [command(settings, "start") for _ in range(3)]
     said = {started.communicate(timeout=120) for started in commands}
@@ -208,13 +218,14 @@ def test_starts_at_the_same_time_end_with_one_server(settings: Settings) -> None
     assert len(servers_of(settings)) == 1
 
 
-def test_the_block_uses_the_server_that_runs_and_leaves_it_running(settings: Settings) -> None:
-    started = start_server(settings)
-    with server(settings) as url:
-        assert url == started
-    assert answers(started)
+def test_the_block_uses_the_server_that_runs_and_leaves_it_running(started: Settings) -> None:
+    first = str(running_server(started))
+    with server(started) as url:
+        assert url == first
+    assert answers(first)
 
 
+@pytest.mark.slow
 def test_an_inner_block_leaves_the_outer_ones_server_running(settings: Settings) -> None:
     with server(settings) as outer:
         with server(settings) as inner:
@@ -223,6 +234,7 @@ def test_an_inner_block_leaves_the_outer_ones_server_running(settings: Settings)
     assert not answers(outer)
 
 
+@pytest.mark.slow
 def test_the_block_stops_its_server_when_the_body_raises(settings: Settings) -> None:
     with pytest.raises(ZeroDivisionError), server(settings) as url:
         _ = 1 / 0
@@ -230,6 +242,7 @@ def test_the_block_stops_its_server_when_the_body_raises(settings: Settings) -> 
     assert servers_of(settings) == []
 
 
+@pytest.mark.slow
 def test_the_block_ends_when_every_log_and_every_task_is_recorded(settings: Settings) -> None:
     done = run(settings, MANY, cwd=settings.home)
     assert done.returncode == 0, done.stderr
@@ -241,12 +254,14 @@ def test_the_block_ends_when_every_log_and_every_task_is_recorded(settings: Sett
         assert states == ["COMPLETED"] * 40
 
 
+@pytest.mark.slow
 def test_a_start_takes_over_the_server_of_a_block(settings: Settings) -> None:
     with server(settings) as url:
         assert start_server(settings) == url
     assert answers(url)
 
 
+@pytest.mark.slow
 def test_a_started_server_outlives_the_command_that_started_it(settings: Settings) -> None:
     out, _ = command(settings, "start").communicate(timeout=120)
     said, _ = command(settings, "status").communicate(timeout=60)
@@ -254,7 +269,7 @@ def test_a_started_server_outlives_the_command_that_started_it(settings: Setting
     assert "until stopped" in said
 
 
-@pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("death", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_killed_process_leaves_no_server(settings: Settings, death: signal.Signals) -> None:
     with hold(settings) as (holder, url):
         assert answers(url)
@@ -265,6 +280,7 @@ def test_a_killed_process_leaves_no_server(settings: Settings, death: signal.Sig
         assert servers_of(settings) == []
 
 
+@pytest.mark.slow
 def test_after_a_kill_the_next_block_gets_a_server_that_stays(settings: Settings) -> None:
     with hold(settings) as (holder, url):
         holder.kill()
@@ -274,6 +290,7 @@ def test_after_a_kill_the_next_block_gets_a_server_that_stays(settings: Settings
             assert answers(next_url)
 
 
+@pytest.mark.slow
 def test_a_killed_server_is_replaced(settings: Settings) -> None:
     first = start_server(settings)
     pid = server_pid(settings)
@@ -305,17 +322,24 @@ def test_a_shared_server_is_used_and_none_started(settings: Settings) -> None:
     assert servers_of(settings) == []
 
 
-@pytest.mark.parametrize("first", ["", "import prefect.main"], ids=["proper", "imported-before"])
-def test_a_flow_uses_nothing_of_the_users_prefect(settings: Settings, tmp_path: Path, first: str) -> None:
-    start = start_server(settings)
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param("", id="proper"),
+        pytest.param("import prefect.main", id="imported-before", marks=pytest.mark.slow),
+    ],
+)
+def test_a_flow_uses_nothing_of_the_users_prefect(started: Settings, tmp_path: Path, first: str) -> None:
+    start = str(running_server(started))
     user, folder = hostile_user(tmp_path)
     before = contents(user)
-    done = run(settings, first + FLOW, cwd=folder, HOME=str(user), **HOSTILE)
+    done = run(started, first + FLOW, folder.parent.name, cwd=folder, HOME=str(user), **HOSTILE)
     assert done.returncode == 0, done.stderr
     assert contents(user) == before
     assert contents(folder).keys() == {".env", "prefect.toml"}
     logs = ask(start, "/logs/filter")
-    assert {"said by the task", "said by the flow"} <= {log["message"] for log in logs}
+    said = {f"said by the {who} {folder.parent.name}" for who in ("task", "flow")}
+    assert said <= {log["message"] for log in logs}
     assert done.stdout + done.stderr == ""  # The console is for our own commands' words.
 
 

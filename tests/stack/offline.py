@@ -1,7 +1,6 @@
 """Scripts with a browser, run on a machine without a network: a network namespace of their own."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -10,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from tests.everything import EVERYTHING
+
 MISSING = [name for name in ("chromium", "unshare", "ip") if shutil.which(name) is None]
 needs_browser = pytest.mark.skipif(
-    bool(MISSING) and os.environ.get("WATCHKEEPER_REQUIRE_STACK") != "1",
+    bool(MISSING) and not EVERYTHING,
     reason=f"not on this machine: {', '.join(MISSING)}",
 )
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from flows.config import CHECKOUT
+from tests.everything import EVERYTHING
 from tests.factories import wait_until
-from tests.versions import EVERYTHING
 
 PATH = f"{os.environ.get('PATH', '')}:{CHECKOUT / '.tools' / 'bin'}"
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -21,7 +21,6 @@ from tests.stack.cloud import BUCKET, Cloud, cloud
 from tests.stack.emr_server.faults import JobFaults
 from tests.stack.emr_server.jars import needs_jars
 from tests.stack.programs import needs
-from tests.versions import EVERYTHING
 
 TABLE = "online_retail.transactions"
 CONTRACT = shipped(TABLE)
@@ -107,7 +106,7 @@ def test_a_slice_of_retail_is_the_same_table(
     assert_same_table(aws, folder, runner, "2010-12-0", monkeypatch)
 
 
-@pytest.mark.skipif(not EVERYTHING, reason="half a million rows: runs with WATCHKEEPER_REQUIRE_STACK=1")
+@pytest.mark.slow
 def test_the_whole_of_retail_is_the_same_table(
     aws: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

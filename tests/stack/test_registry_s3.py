@@ -13,9 +13,10 @@ from services.bento.registry import OvertakenError, Registry, last_promoted, mod
 from services.bento.s3_store import S3Store
 from services.bento.store import MissingError, RegistryError, open_store
 from tests import racing
+from tests.everything import EVERYTHING
 from tests.stack.buckets import ACCOUNT, REGION, empty, lead_to, minio
 from tests.stack.programs import needs
-from tests.versions import EVERYTHING, image_model, write_version
+from tests.versions import image_model, write_version
 
 BUCKET = "models"
 pytestmark = needs("minio")

@@ -9,10 +9,10 @@ import pytest
 
 from observability.grafana.dashboards import dashboards
 from observability.prometheus.files import JOBS
+from tests.everything import EVERYTHING
 from tests.stack.phases import PHASES, SEVERITY, play, whole_watch
 from tests.stack.programs import needs
 from tests.stack.watching import Stack
-from tests.versions import EVERYTHING
 
 pytestmark = [
     needs("prometheus", "prometheus-alertmanager", "prometheus-node-exporter", "statsd_exporter"),

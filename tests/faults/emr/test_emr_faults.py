@@ -12,7 +12,6 @@ from tests.faults.emr.scene import Scene
 from tests.stack.cloud import Cloud, cloud
 from tests.stack.emr_server.jars import needs_jars
 from tests.stack.programs import needs
-from tests.versions import EVERYTHING
 
 pytestmark = [needs("minio"), needs_jars, pytest.mark.timeout(1800)]
 OUTAGE_SECONDS = 10
@@ -32,7 +31,7 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]
     server.stop()
 
 
-@pytest.mark.skipif(not EVERYTHING, reason="minutes: runs with WATCHKEEPER_REQUIRE_STACK=1")
+@pytest.mark.slow
 @pytest.mark.parametrize("case", SAMPLE, ids=str)
 def test_never_two_jobs_none_left_and_the_table_right(
     aws: Cloud, prefect: PrefectServer, tmp_path: Path, case: Case

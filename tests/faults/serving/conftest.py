@@ -14,11 +14,12 @@ import pytest
 from services.bento.registry import Registry
 from services.bento.store import open_store
 from tests.bench.serving.contenders import Contender, Service, running
+from tests.everything import EVERYTHING
 from tests.factories import wait_until
 from tests.faults.serving.case import Traps
 from tests.faults.serving.slow import SlowSenders
 from tests.faults.serving.traffic import GoodTraffic
-from tests.versions import EVERYTHING, write_version
+from tests.versions import write_version
 
 MODEL, WORKERS, CLIENTS = "articles", 2, 3
 WARM_REQUESTS = 300

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from tests.everything import EVERYTHING
 from tests.factories import wait_until
 from tests.faults.serving.case import Case
 from tests.faults.serving.conftest import CLIENTS, Storm, workers
@@ -16,7 +17,6 @@ from tests.faults.serving.pictures import picture, png
 from tests.faults.serving.slow import CONNECTIONS, ENDED_WITHIN, KINDS
 from tests.faults.serving.traffic import GoodTraffic
 from tests.faults.serving.wire import converse, get, head, post
-from tests.versions import EVERYTHING
 
 pytestmark = pytest.mark.timeout(300)
 GROWTH_MEGABYTES, CALM_SECONDS = 64, 20
@@ -60,7 +60,7 @@ def test_unknown_paths_make_no_series(storm: Storm) -> None:
     assert metrics.body.lower().count(MARK.encode()) == 0
 
 
-@pytest.mark.skipif(not EVERYTHING, reason="takes its time: runs with WATCHKEEPER_REQUIRE_STACK=1")
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_slow_sender_is_ended(storm: Storm, kind: str) -> None:
     storm.slow.join(60)

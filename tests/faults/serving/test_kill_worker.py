@@ -85,6 +85,7 @@ def test_a_killed_worker_comes_back_and_the_other_goes_on(service: Service) -> N
     assert broken.keys() <= theirs, broken
 
 
+@pytest.mark.slow
 def test_clients_that_stay_are_shared_again_after_a_worker_was_killed(service: Service) -> None:
     before = set(workers(service))
 
@@ -100,6 +101,7 @@ def test_clients_that_stay_are_shared_again_after_a_worker_was_killed(service: S
     assert traffic.broken.keys() <= theirs
 
 
+@pytest.mark.slow
 def test_metrics_add_up_after_a_worker_was_killed(service: Service) -> None:
     before = set(workers(service))
     with (

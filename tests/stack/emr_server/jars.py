@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.versions import EVERYTHING
+from tests.everything import EVERYTHING
 
 REPOSITORY = Path.home() / ".m2" / "repository"
 JARS = [

@@ -11,7 +11,8 @@ from services.bento.manifest import ManifestError
 from services.bento.registry import OvertakenError, Registry, last_promoted, models
 from services.bento.store import LocalStore, RegistryError
 from tests import racing
-from tests.versions import EVERYTHING, sign, write_version
+from tests.everything import EVERYTHING
+from tests.versions import sign, write_version
 
 START = datetime(2026, 11, 21, tzinfo=UTC)
 

@@ -141,6 +141,7 @@ def test_a_backbone_that_is_none_or_cannot_be_fetched_names_the_setting(tmp_path
         train(drawn(), TrainingConfig(backbone="NoSuchNet"), 0, tmp_path)
 
 
+@pytest.mark.slow
 def test_weights_that_cannot_be_fetched_name_the_setting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from observability.config import ObservabilitySettings
 from observability.prometheus import files
 from observability.prometheus.rules import SECONDS, groups, rendered
-from tests.versions import EVERYTHING
+from tests.everything import EVERYTHING
 
 PACE = 360
 SECRET = "hooks.example/T0/B0/word"
