@@ -315,6 +315,7 @@ def to_json(change: object) -> str:
     )
 
 
+@pytest.mark.slow
 def test_readers_see_each_state_whole_while_runs_commit(settings: Settings, tmp_path: Path) -> None:
     two_small_files(settings, tmp_path)
     states, done = {content_hash(settings, TABLE)}, threading.Event()

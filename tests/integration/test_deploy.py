@@ -7,7 +7,7 @@ import pytest
 
 from tests.checkout import Checkout
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
 
 # Stands in for the ETL, so that this tests what a deployment does and not what the ETL does.
 FLOW = """
@@ -70,7 +70,6 @@ def there(checkout: Checkout) -> tuple[dict[str, str], list[str], list[str]]:
     )
 
 
-@pytest.mark.slow
 def test_deploying_again_changes_nothing(checkout: Checkout) -> None:
     before = there(checkout)
     retrain = [f"retrain-garments-on-event__automation_{n}" for n in (1, 2)]
@@ -82,7 +81,6 @@ def test_deploying_again_changes_nothing(checkout: Checkout) -> None:
     assert len(checkout.ask("/work_pools/filter")) == 1
 
 
-@pytest.mark.slow
 def test_nor_does_someones_own_prefect_that_was_told_the_server(checkout: Checkout) -> None:
     before = there(checkout)
     own = {"PREFECT_API_URL": checkout.url, "PREFECT_HOME": str(checkout.folder / "own")}
@@ -90,7 +88,6 @@ def test_nor_does_someones_own_prefect_that_was_told_the_server(checkout: Checko
     assert there(checkout) == before
 
 
-@pytest.mark.slow
 def test_a_worker_started_in_the_checkout_runs_the_code_there(checkout: Checkout) -> None:
     checkout.run("flows.prefect_cli", "deployment", "run", "etl/etl-hm")
     checkout.run("flows.prefect_cli", "worker", "start", "--run-once")
@@ -119,7 +116,6 @@ def test_a_pool_of_another_type_is_refused(checkout: Checkout) -> None:
 
 
 # The last one: it moves the deployments.
-@pytest.mark.slow
 def test_a_pool_of_pods_and_a_repository_are_set_up_at_once(checkout: Checkout) -> None:
     pods = {
         "WATCHKEEPER_WORK_POOL": "cluster",

@@ -208,6 +208,7 @@ def test_labels_that_arrive_later_are_taken(service: Service) -> None:
         FEEDBACK[answer["request_id"]] = label
 
 
+@pytest.mark.slow
 def test_metrics_of_both_workers_add_up(service: Service) -> None:
     def of_both() -> dict[str, float]:
         samples = service.metrics()

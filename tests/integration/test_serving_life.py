@@ -213,6 +213,7 @@ def until_busy(service: Service) -> tuple[InFlight, httpx.Response]:
     return found[0]
 
 
+@pytest.mark.slow
 def test_a_full_queue_refuses_and_an_end_drains(tmp_path: Path) -> None:
     with Service(
         tmp_path / "home", workers=1, serve_queue=1, serve_burst=1, serve_timeout_seconds=60
