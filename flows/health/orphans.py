@@ -1,11 +1,12 @@
 """The orphans flow: Spark jobs and clusters on AWS with our tags whose flow run is not alive; `task orphans`.
 
 Asks Prefect which flow runs live, and ends nothing where Prefect gives no answer. A flow run that will be run
-again is alive: it finds its job.
+again is alive: it finds its job. An account may be shared with others who have a Prefect server of their own:
+the job of a flow run that this server does not know is told, and never ended.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import httpx
 from prefect import flow, get_run_logger
@@ -25,6 +26,7 @@ from flows.watched import watched
 from observability import emit
 from observability.metrics import ORPHAN_RUNS
 
+FOREIGN = "not ended: this Prefect server does not know its flow run; end it in AWS if it is yours"
 ALIVE = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED")
 ON_AWS: tuple[RunnerName, ...] = ("emr_serverless", "emr")
 
@@ -62,7 +64,7 @@ def orphans(end: bool = False) -> Orphans:
     """Find the Spark jobs and clusters with our tags whose flow run is not alive.
 
     Args:
-        end: end them, too.
+        end: end them, too; but for those whose flow run is unknown here.
 
     Raises:
         WatchkeeperError: Prefect or AWS could not be asked; or one could not be ended.
@@ -71,10 +73,12 @@ def orphans(end: bool = False) -> Orphans:
     runners = {name: runner_of(settings, name) for name in used(settings)}
     result = Orphans(find_orphans(settings, runners.values()))
     if end:
-        result.found = [ended(runners, orphan) for orphan in result.found]
+        result.found = [
+            orphan if orphan.fate == FOREIGN else ended(runners, orphan) for orphan in result.found
+        ]
     for orphan in result.found:
         log.warning("orphan: %s", ", ".join(f"{name} {value}" for name, value in orphan.row.items() if value))
-    left = [orphan for orphan in result.found if orphan.fate != "ended"]
+    left = [orphan for orphan in result.found if orphan.fate not in ("ended", FOREIGN)]
     emit.gauge(ORPHAN_RUNS, len(left))
     create_table_artifact(key="orphans", table=[orphan.row for orphan in result.found], description="Orphans")
     if result.found:
@@ -95,7 +99,7 @@ def used(settings: Settings) -> list[RunnerName]:
 
 
 def find_orphans(settings: Settings, runners: Iterable[Runner]) -> list[Orphan]:
-    """What lives on AWS and not in Prefect.
+    """What lives on AWS and not in Prefect. A job without a flow run is ours where the store has its record.
 
     Raises:
         WatchkeeperError: one of the two could not be asked.
@@ -103,12 +107,26 @@ def find_orphans(settings: Settings, runners: Iterable[Runner]) -> list[Orphan]:
     living = [Orphan(handle, tags) for runner in runners for handle, tags in runner.living()]
     if not living:
         return []
-    alive = runs_alive(settings, {orphan.tags.get("run", "none") for orphan in living} - {"none"})
-    return [orphan for orphan in living if orphan.tags.get("run", "none") not in alive]
+    states = states_of(settings, {orphan.tags.get("run", "none") for orphan in living} - {"none"})
+    records = (record for record in Records(settings.jobs / "records").all() if record.run == "none")
+    own = {place(record.handle) for record in records if record.handle}
+    found = []
+    for orphan in living:
+        state = states.get(orphan.tags.get("run", "none"))
+        if state is None and place(orphan.handle) not in own:
+            found.append(replace(orphan, fate=FOREIGN))
+        elif state not in ALIVE:
+            found.append(orphan)
+    return found
 
 
-def runs_alive(settings: Settings, ids: set[str]) -> set[str]:
-    """Which of these flow runs go on, or will.
+def place(handle: Handle) -> tuple[str, str]:
+    """Where a job is; one with a cluster of its own is wherever the cluster is."""
+    return "" if handle.owned else handle.id, handle.where
+
+
+def states_of(settings: Settings, ids: set[str]) -> dict[str, str]:
+    """The types of the states of those of these flow runs that Prefect knows.
 
     Raises:
         WatchkeeperError: Prefect does not answer.
@@ -116,11 +134,12 @@ def runs_alive(settings: Settings, ids: set[str]) -> set[str]:
     url = settings.prefect_api_url or running_server(settings)
     if url is None:
         raise WatchkeeperError("no Prefect server runs that could say which runs live; see `task server`")
-    asked = {"id": {"any_": sorted(ids)}, "state": {"type": {"any_": list(ALIVE)}}}
+    asked = {"id": {"any_": sorted(ids)}}
     header = authorization(settings)
     try:
         with httpx.Client(base_url=url, headers=header, timeout=30, trust_env=False) as client:
-            return {run["id"] for run in Asking(client).all("/flow_runs/filter", flow_runs=asked)}
+            found = Asking(client).all("/flow_runs/filter", flow_runs=asked)
+            return {run["id"]: run["state_type"] for run in found}
     except httpx.HTTPError as error:
         raise WatchkeeperError(f"Prefect does not say which runs live: {error}; nothing was ended") from None
 

@@ -48,9 +48,7 @@ def prefect(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
             return httpx.Response(503)
         asked = json.loads(request.content)["flow_runs"]
         found = [
-            {"id": run}
-            for run, state in states.items()
-            if run in asked["id"]["any_"] and state in asked["state"]["type"]["any_"]
+            {"id": run, "state_type": state} for run, state in states.items() if run in asked["id"]["any_"]
         ]
         return httpx.Response(200, json=found)
 
@@ -70,9 +68,26 @@ def shared(tmp_path: Path) -> Settings:
 def test_a_job_is_an_orphan_when_its_flow_run_will_not_go_on(tmp_path: Path, prefect: dict[str, str]) -> None:
     prefect |= {"run-1": "RUNNING", "run-2": "COMPLETED", "run-3": "CRASHED", "run-4": "SCHEDULED"}
     prefect |= {"run-5": "CANCELLED", "run-6": "PAUSED", "run-7": "PENDING"}
-    runs = {f"job-{n}": f"run-{n}" for n in range(1, 9)} | {"alone": "none"}
+    runs = {f"job-{n}": f"run-{n}" for n in range(1, 8)}
     found = find_orphans(shared(tmp_path), [Cloud(**runs)])  # type: ignore[list-item]
-    assert [orphan.handle.id for orphan in found] == ["job-2", "job-3", "job-5", "job-8", "alone"]
+    assert [(orphan.handle.id, orphan.fate) for orphan in found] == [
+        ("job-2", "left"),
+        ("job-3", "left"),
+        ("job-5", "left"),
+    ]
+
+
+def test_what_another_prefect_server_may_wait_for_is_told_and_not_ended(
+    tmp_path: Path, prefect: dict[str, str]
+) -> None:
+    settings = shared(tmp_path)
+    cloud = Cloud(theirs="run-1", alone="none", ours="none")
+    (tmp_path / "job.json").write_text("{}")
+    job = SparkJob("etl", tmp_path / "job.json", "shop.sales etl")
+    record = Record.of(job, "emr", 1, cloud.jobs["ours"], "running")
+    Records(settings.jobs / "records").write(job.key, record)
+    found = {orphan.handle.id: orphan.fate for orphan in find_orphans(settings, [cloud])}  # type: ignore[list-item]
+    assert found == {"theirs": orphans.FOREIGN, "alone": orphans.FOREIGN, "ours": "left"}
 
 
 def test_nothing_is_an_orphan_while_prefect_does_not_answer(tmp_path: Path, prefect: dict[str, str]) -> None:
