@@ -111,6 +111,8 @@ def look(thing: str, permission: str, ask: Callable[[], str], absent: str) -> Fi
         if code_of(error) in EXPIRED | UNKNOWN_CALLER:
             raise WatchkeeperError(f"AWS refuses your key ({code_of(error)}); renew it") from None
         return Finding(thing, "missing", f"{absent} ({code_of(error)})")
+    except BotoCoreError as error:
+        return Finding(thing, "unknown", f"it cannot be asked for: {error}")
 
 
 def resources(account: Account, settings: Settings) -> Iterator[Finding]:
@@ -206,15 +208,15 @@ def secret(account: Account, name: str) -> str:
 def permissions(account: Account) -> Iterator[Finding]:
     """Every permission of the worker's policy that the caller lacks; one line where there is none."""
     iam, lacking = account.client("iam"), 0
+    caller = with_path(iam, account.caller)
     for statement in template.worker_statements(account.names):
         if not statement.resources:  # a key: no name before it is made
             continue
         try:
-            refused = list(simulated(iam, account.caller, statement))
-        except ClientError as error:
-            yield Finding(
-                "permissions", "unknown", f"{code_of(error)}: iam:SimulatePrincipalPolicy tells them"
-            )
+            refused = list(simulated(iam, caller, statement))
+        except (ClientError, BotoCoreError) as error:
+            why = code_of(error) if isinstance(error, ClientError) else error
+            yield Finding("permissions", "unknown", f"{why}: iam:SimulatePrincipalPolicy tells them")
             return
         for action, resource in refused:
             lacking += 1
@@ -223,6 +225,15 @@ def permissions(account: Account) -> Iterator[Finding]:
             )
     if not lacking:
         yield Finding("permissions", "ok", "all of the worker's policy, the key's aside")
+
+
+def with_path(iam: Any, caller: str) -> str:  # noqa: ANN401
+    """ARN of the caller; a role's with its path, which that of a session lacks, where IAM tells it."""
+    _, role, name = caller.partition(":role/")
+    try:
+        return str(iam.get_role(RoleName=name)["Role"]["Arn"]) if role else caller
+    except (ClientError, BotoCoreError):
+        return caller
 
 
 def simulated(iam: Any, caller: str, statement: template.Statement) -> Iterator[tuple[str, str]]:  # noqa: ANN401
@@ -262,7 +273,8 @@ def main() -> int:
     said = args.parse_args()
     if not said.bucket:
         raise WatchkeeperError("no bucket is set; set WATCHKEEPER_STORE=s3://NAME, or give --bucket NAME")
-    account = account_of(said.project, said.bucket, Aws(settings).session)
+    bucket = said.bucket.removeprefix("s3://").partition("/")[0]
+    account = account_of(said.project, bucket, Aws(settings).session)
     return show(account, [*resources(account, settings), *permissions(account)])
 
 

@@ -1,11 +1,12 @@
 """What `task aws:check` finds in an account, and in what words."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.stub import Stubber
 from moto import mock_aws
 
@@ -16,6 +17,7 @@ from flows.errors import WatchkeeperError
 from tests.unit.aws.test_template import BUCKET, NAMES, REGION
 
 CALLER = "arn:aws:iam::123456789012:role/worker"
+WITH_PATH = "arn:aws:iam::123456789012:role/aws-reserved/sso.amazonaws.com/worker"
 
 
 @pytest.fixture
@@ -100,6 +102,22 @@ def test_what_may_not_be_asked_is_not_known_and_the_permission_is_named() -> Non
     )
 
 
+def test_a_service_that_the_region_lacks_is_not_known() -> None:
+    def ask() -> str:
+        raise EndpointConnectionError(endpoint_url="https://emr-serverless.mars-1.amazonaws.com")
+
+    found = check.look("EMR Serverless application w", "emr-serverless:ListApplications", ask, "")
+    assert (found.state, "mars-1" in found.remedy) == ("unknown", True)
+
+
+def test_a_role_that_may_not_be_asked_for_is_judged_by_its_name() -> None:
+    iam = boto3.client("iam", region_name=REGION, aws_access_key_id="x", aws_secret_access_key="x")
+    with Stubber(iam) as stub:
+        stub.add_client_error("get_role", "AccessDenied")
+        assert check.with_path(iam, CALLER) == CALLER
+    assert check.with_path(None, "arn:aws:iam::1:user/me") == "arn:aws:iam::1:user/me"
+
+
 def test_an_expired_key_ends_the_check_with_one_sentence() -> None:
     def ask() -> str:
         raise refusal("ExpiredToken")
@@ -137,12 +155,25 @@ class Simulated:
     def __init__(self, refused: str = "", error: str = "") -> None:
         self.iam = boto3.client("iam", region_name=REGION, aws_access_key_id="x", aws_secret_access_key="x")
         self.names, self.caller, self._stub = NAMES, CALLER, Stubber(self.iam)
+        self._tell_role()
         for statement in template.worker_statements(NAMES):
             if statement.resources:
                 self._answer(statement, refused)
         if error:
             self._stub = Stubber(self.iam)
+            self._tell_role()
             self._stub.add_client_error("simulate_principal_policy", error)
+
+    def _tell_role(self) -> None:
+        """With the path that the ARN of a session of it lacks."""
+        role = {
+            "Path": "/aws-reserved/sso.amazonaws.com/",
+            "RoleName": "worker",
+            "RoleId": "AROAEXAMPLEEXAMPLE",
+            "Arn": WITH_PATH,
+            "CreateDate": datetime(2026, 1, 1, tzinfo=UTC),
+        }
+        self._stub.add_response("get_role", {"Role": role}, {"RoleName": "worker"})
 
     def _answer(self, statement: template.Statement, refused: str) -> None:
         pairs = [(action, arn) for action in statement.actions for arn in statement.resources]
@@ -155,7 +186,7 @@ class Simulated:
             for action, arn in pairs
         ]
         asked = {
-            "PolicySourceArn": CALLER,
+            "PolicySourceArn": WITH_PATH,
             "ActionNames": statement.actions,
             "ResourceArns": statement.resources,
         }
