@@ -107,7 +107,7 @@ class RunnerSettings(BentoSettings):
         description="Id or name of a running EMR cluster for the jobs; without it each job gets its own.",
     )
     emr_service_role: str = Field(
-        default="EMR_DefaultRole_V2", description="Role of the service, for clusters that are created."
+        default="EMR_DefaultRole", description="Role of the service, for clusters that are created."
     )
     emr_instance_profile: str = Field(
         default="EMR_EC2_DefaultRole", description="Instance profile of their machines, which jobs run as."
