@@ -115,7 +115,7 @@ def slug(name: str) -> str:
 def in_words(cost: Cost) -> str:
     """What a job cost, for people."""
     if cost.dollars is None:
-        return f"unknown: WATCHKEEPER_EMR_PRICES lacks {', '.join(sorted(cost.hours))} of {cost.prices}"
+        return f"unknown: WATCHKEEPER_EMR_PRICES lacks {', '.join(cost.missing)} of {cost.prices}"
     most = "at most " if cost.bound else ""
     return f"{most}{cost.dollars:.4f} dollars ({cost.prices})"
 

@@ -36,7 +36,10 @@ BUSY = {
     "SlowDown",
 }
 QUOTA = {"ServiceQuotaExceededException", "LimitExceededException", "QuotaExceeded"}
-REFRESH = "refresh them and run again: a job that runs is found again"
+REFRESH = (
+    "refresh them; a job that ran goes on: a run that Prefect retries finds it, "
+    "before a new one `task orphans -- --end` ends it"
+)
 
 
 class GoneError(SparkJobError):

@@ -111,13 +111,16 @@ class Cost:
         hours: by resource: `vcpu`, `memory_gb`, `storage_gb`, or a type of instance.
         dollars: by the prices' table; None where it does not know a resource.
         prices: which prices: region and date.
-        bound: the job runs still, and this is the most that it may have cost until now.
+        bound: this is the most that it may have cost until now: it runs still, or is not billed yet, or a
+            price is not known but for its bound.
+        missing: resources without a price.
     """
 
     hours: Mapping[str, float] = field(default_factory=dict)
     dollars: float | None = None
     prices: str = ""
     bound: bool = False
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -16,4 +16,4 @@ def cause_of(log: list[str], ended: str, full_disk: str) -> str:
     if any("No space left on device" in line for line in log):
         return full_disk
     causes = [match[1] for line in log if (match := CAUSE.match(line.strip()))]
-    return causes[-1] if causes else f"{ended}; " + " | ".join(log[-3:])
+    return causes[-1] if causes else "; ".join(filter(None, (ended, " | ".join(log[-3:]))))

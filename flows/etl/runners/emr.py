@@ -109,11 +109,18 @@ class EmrRunner:
         found = self.find(job)
         return found if found and found.attempt == attempt else None
 
+    def _listed_attempt(self, job: SparkJob, attempt: int) -> Handle | None:
+        """The same; where EMR does not answer, it may soon."""
+        try:
+            return self._attempt(job, attempt)
+        except UnansweredError:
+            return None
+
     def _listed(self, job: SparkJob, attempt: int, cluster: str | None) -> Handle:
         """What was created, once EMR lists it; a cluster that never comes to have its step is ended."""
         try:
             until = time.monotonic() + LISTED_SECONDS
-            while (found := self._attempt(job, attempt)) is None:
+            while (found := self._listed_attempt(job, attempt)) is None:
                 if time.monotonic() > until:
                     raise SparkJobError(f"EMR took {job.name} and does not list it")
                 time.sleep(SETTLING_SECONDS)
@@ -213,15 +220,17 @@ class EmrRunner:
 
     def logs(self, handle: Handle) -> list[str]:
         """See `Runner.logs`."""
-        folder = f"{self._log_uri(handle)}{handle.where}"
+        if not (below := self._log_uri(handle)):
+            return []
+        folder = f"{below}{handle.where}"
         said = driver(self.aws, f"{folder}/steps/{handle.id}")
         ids = [found[0] for line in said if (found := re.search(r"application_\d+_\d+", line))]
         return (executors(self.aws, f"{folder}/containers/{ids[-1]}/") if ids else []) + said
 
     def _log_uri(self, handle: Handle) -> str:
-        """Where the cluster leaves its logs; `s3n` is how EMR itself writes it."""
-        said = self._cluster(handle).get("LogUri", "")
-        return re.sub("^s3[an]://", "s3://", said).rstrip("/") + "/"
+        """Where the cluster leaves its logs, '' where it leaves none; `s3n` is how EMR itself writes it."""
+        said = self._cluster(handle).get("LogUri")
+        return re.sub("^s3[an]://", "s3://", said).rstrip("/") + "/" if said else ""
 
     def cost(self, handle: Handle) -> Cost | None:
         """See `Runner.cost`: all hours of the job's own cluster, of a shared one those of the step."""
@@ -248,7 +257,8 @@ class EmrRunner:
         page = (
             f"https://{region}.console.aws.amazon.com/emr/home?region={region}#/clusterDetails/{handle.where}"
         )
-        return {"cluster": page, "logs": f"{self._log_uri(handle)}{handle.where}/steps/{handle.id}/"}
+        below = self._log_uri(handle)
+        return {"cluster": page, **({"logs": f"{below}{handle.where}/steps/{handle.id}/"} if below else {})}
 
     def living(self) -> Iterator[tuple[Handle, dict[str, str]]]:
         """See `Runner.living`: clusters of jobs' own, and the steps of a shared one."""

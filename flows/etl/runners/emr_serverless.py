@@ -206,16 +206,16 @@ class EmrServerlessRunner:
         return executors(self.aws, f"{folder}/SPARK_EXECUTOR/") + driver(self.aws, f"{folder}/SPARK_DRIVER")
 
     def cost(self, handle: Handle) -> Cost | None:
-        """See `Runner.cost`; of a job that runs, the most that it may have cost."""
+        """See `Runner.cost`; until the service says what it bills, the most that the job may have cost."""
         run = self._run(handle)
         prices = prices_in(self.client.meta.region_name, self.settings.emr_prices, "serverless")
         billed = run.get("billedResourceUtilization") or run.get("totalResourceUtilization")
         if billed:
             return cost_of({name: billed.get(key, 0.0) for name, key in USED.items()}, prices)
-        if PHASES[run["state"]] != "running":
+        began = run.get("startedAt") or (run["createdAt"] if PHASES[run["state"]] == "running" else None)
+        if began is None:  # it never ran
             return None
-        began = run.get("startedAt") or run["createdAt"]
-        hours = (datetime.now(UTC) - began).total_seconds() / 3600
+        hours = ((run.get("endedAt") or datetime.now(UTC)) - began).total_seconds() / 3600
         return cost_of({name: hours * n for name, n in self.at_most.items()}, prices, bound=True)
 
     @property

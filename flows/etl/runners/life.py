@@ -7,6 +7,7 @@ job that already runs; whatever ends the wait, ends the job.
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from flows.etl.runners.base import (
@@ -167,7 +168,12 @@ class Life:
 
     def _told(self, state: JobState, *, adopted: bool) -> JobState:
         self._keep(self.held.attempt, state.phase)
-        self._watch.submitted(self._job, self.held, self._runner.links(self.held), adopted=adopted)
+        try:
+            links = self._runner.links(self.held)
+        except SparkJobError as error:  # no job ends for want of a link
+            links = {}
+            self._on_log(f"where the job is to be seen is not known: {error}")
+        self._watch.submitted(self._job, self.held, links, adopted=adopted)
         return state
 
     def describe(self, handle: Handle) -> JobState:
@@ -186,7 +192,8 @@ class Life:
         if state.phase == "running" and not self._runner.tells_log and (far := progress_of(self._job)):
             on_progress(far.done, far.known)
             state = JobState(state.phase, ", ".join(filter(None, (state.detail, str(far)))))
-        self._watch.looked(self._job, self.held, state, lambda: self._runner.cost(self.held))
+        cost = partial(patiently, lambda: self._runner.cost(self.held))
+        self._watch.looked(self._job, self.held, state, cost)
         return state
 
     def close(self, state: JobState) -> Cost | None:
@@ -200,7 +207,11 @@ class Life:
         self._watch.ended(self._job, self.held, state, cost)
         if state.phase == "success" and self._job.summary.exists():
             return cost
-        log = self._runner.logs(self.held)
+        try:
+            log = patiently(lambda: self._runner.logs(self.held), 30)
+        except SparkJobError as error:  # how it ended is told all the same
+            log = []
+            self._on_log(f"the driver's log cannot be read: {error}")
         if not self._runner.tells_log:
             for line in log:
                 self._on_log(line)

@@ -70,12 +70,17 @@ def prices_in(region: str, path: Path, kind: Literal["serverless", "instances"])
 def cost_of(hours: Mapping[str, float], prices: Prices, *, bound: bool = False) -> Cost:
     """What hours of resources cost; no dollars where a price is missing.
 
+    A Spot machine without a price of its own is counted at the price on demand, which is the most that EMR
+    bids for it.
+
     Args:
         hours: by resource.
         prices: of the region that they were used in.
         bound: the job runs, and the hours are the most that it may have used.
     """
     used = {name: amount for name, amount in hours.items() if amount}
-    known = used.keys() <= prices.dollars.keys()
-    dollars = sum(amount * prices.dollars[name] for name, amount in used.items()) if known else None
-    return Cost(used, dollars, prices.of, bound)
+    asked = {name: prices.dollars.get(name, prices.dollars.get(name.removesuffix(" spot"))) for name in used}
+    known = {name: price for name, price in asked.items() if price is not None}
+    missing = tuple(sorted(asked.keys() - known.keys()))
+    dollars = None if missing else sum(used[name] * price for name, price in known.items())
+    return Cost(used, dollars, prices.of, bound or not known.keys() <= prices.dollars.keys(), missing)

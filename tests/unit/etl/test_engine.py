@@ -64,7 +64,8 @@ def telling(home: Path, **budgets: Any) -> Telling:
 
 
 def costing(dollars: float | None) -> Any:
-    return lambda: Cost({"vcpu": 1.0}, dollars, "us-east-1", bound=True)
+    missing = () if dollars is not None else ("vcpu",)
+    return lambda: Cost({"vcpu": 1.0}, dollars, "us-east-1", bound=True, missing=missing)
 
 
 def test_a_job_leaves_its_links_its_states_once_each_and_its_cost(
@@ -141,7 +142,7 @@ def test_without_a_budget_nobody_asks_what_a_job_costs_while_it_runs(
 
 def test_cost_in_words() -> None:
     assert in_words(Cost({"vcpu": 1}, 0.5, "us-east-1", bound=True)) == "at most 0.5000 dollars (us-east-1)"
-    unknown = in_words(Cost({"p5.48xlarge": 1}, None, "us-east-1"))
+    unknown = in_words(Cost({"m5.xlarge": 1, "p5.48xlarge": 1}, None, "us-east-1", missing=("p5.48xlarge",)))
     assert unknown == "unknown: WATCHKEEPER_EMR_PRICES lacks p5.48xlarge of us-east-1"
     assert total([]) == {}
     assert total([Cost({}, 0.25), Cost({}, 0.5)]) == {"cost on AWS": "0.7500 dollars"}

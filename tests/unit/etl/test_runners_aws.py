@@ -73,7 +73,7 @@ REFUSALS: dict[str, tuple[Exception, type[SparkJobError], str]] = {
     "credentials that have expired": (
         client_error("ExpiredTokenException"),
         SparkJobError,
-        "the AWS credentials have expired; refresh them and run again: a job that runs is found again",
+        "the AWS credentials have expired; refresh them; a job that ran goes on",
     ),
     "a login that has expired": (
         TokenRetrievalError(provider="sso", error_msg="x"),
@@ -211,6 +211,13 @@ def test_hours_become_dollars_by_the_table(tmp_path: Path) -> None:
     nowhere = prices_in("mars-1", settings_of(tmp_path).emr_prices, "instances")
     assert cost_of({"p5.48xlarge": 1.0}, nowhere).dollars is None
     assert cost_of({}, nowhere).dollars == 0
+    # Spot costs at most what the same machine costs on demand.
+    machines = prices_in("us-east-1", settings_of(tmp_path).emr_prices, "instances")
+    spot = cost_of({"m5.xlarge": 1.0, "m5.xlarge spot": 2.0}, machines)
+    assert spot.dollars == pytest.approx(3 * 0.24)
+    assert spot.bound
+    assert not cost_of({"m5.xlarge": 1.0}, machines).bound
+    assert cost_of({"m5.xlarge": 1.0, "p5.48xlarge spot": 1.0}, machines).missing == ("p5.48xlarge spot",)
 
 
 @pytest.mark.parametrize(

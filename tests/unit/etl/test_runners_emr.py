@@ -44,7 +44,7 @@ def shared(tmp_path: Path) -> EmrRunner:
             "KeepJobFlowAliveWhenNoSteps": True,
         },
         JobFlowRole="EMR_EC2_DefaultRole",
-        ServiceRole="EMR_DefaultRole_V2",
+        ServiceRole="EMR_DefaultRole",
     )
     return runner
 
@@ -162,6 +162,36 @@ def test_a_cluster_that_never_lists_its_step_is_ended(
         runner.submit(job, 1)
     (made,) = clusters(runner)
     assert made["Status"]["State"] in ("TERMINATING", "TERMINATED")
+
+
+def test_a_listing_that_is_not_answered_is_asked_for_again(
+    tmp_path: Path, job: SparkJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner, answers = own(tmp_path), [None, UnansweredError("AWS is busy")]
+    find = EmrRunner.find
+
+    def busy(self: EmrRunner, job: SparkJob) -> Handle | None:
+        if not answers:
+            return find(self, job)
+        if answer := answers.pop(0):
+            raise answer
+        return None
+
+    monkeypatch.setattr(emr, "SETTLING_SECONDS", 0.0)
+    monkeypatch.setattr(EmrRunner, "find", busy)
+    assert runner.submit(job, 1).attempt == 1
+    (made,) = clusters(runner)
+    assert made["Status"]["State"] not in ("TERMINATING", "TERMINATED")
+
+
+def test_a_cluster_without_logs_has_none_to_show(
+    tmp_path: Path, job: SparkJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = shared(tmp_path)
+    handle = runner.submit(job, 1)
+    monkeypatch.setattr(EmrRunner, "_cluster", lambda *_: {})
+    assert runner.logs(handle) == []
+    assert runner.links(handle).keys() == {"cluster"}
 
 
 def test_a_cluster_that_does_not_run_names_the_setting(tmp_path: Path, job: SparkJob) -> None:

@@ -174,6 +174,14 @@ def test_what_was_billed_is_the_cost_and_before_that_a_bound(tmp_path: Path) -> 
     assert not cost.bound
     assert answering(tmp_path, state="PENDING").cost(HANDLE) is None
     hour = datetime.now(UTC) - timedelta(hours=1)
+    ended = answering(tmp_path, state="CANCELLING", startedAt=hour).cost(HANDLE)
+    assert ended is not None
+    assert ended.bound
+    half = hour + timedelta(minutes=30)
+    cancelled = answering(tmp_path, state="CANCELLED", startedAt=hour, endedAt=half).cost(HANDLE)
+    assert cancelled is not None
+    assert cancelled.hours["vcpu"] == pytest.approx((4 + 8 * 4) / 2)
+    assert answering(tmp_path, state="CANCELLED", createdAt=hour, endedAt=half).cost(HANDLE) is None
     running = answering(tmp_path, state="RUNNING", createdAt=hour).cost(HANDLE)
     assert running is not None
     assert running.bound

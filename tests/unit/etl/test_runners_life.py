@@ -83,6 +83,7 @@ class FakeRunner:
         return self.service.log
 
     def cost(self, handle: Handle) -> Cost | None:
+        self.service.trouble("cost")
         return Cost({"vcpu": 1.0}, 0.05)
 
     def links(self, handle: Handle) -> dict[str, str]:
@@ -169,6 +170,37 @@ def test_a_failure_says_the_cause_first_and_passes_the_log_on(job: SparkJob, rec
     silent.log = []
     with pytest.raises(SparkJobError, match=r"^the Spark job failed: it is failed"):
         run(silent, job, Records(records.folder / "other"))
+
+
+def test_neither_a_link_nor_a_log_that_is_refused_hides_how_the_job_ended(
+    job: SparkJob, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise SparkJobError("not allowed; the caller needs the permission s3:GetObject")
+
+    monkeypatch.setattr(FakeRunner, "links", refuse)
+    assert "where the job is to be seen is not known" in run(good(job), job, records)[0]
+    monkeypatch.setattr(FakeRunner, "logs", refuse)
+    log: list[str] = []
+    with pytest.raises(SparkJobError, match=r"^the Spark job failed: it is failed$"):
+        run(Service("running", "failed"), job, Records(records.folder / "other"), on_log=log.append)
+    assert "s3:GetObject" in log[-1]
+
+
+def test_a_cost_that_is_not_answered_at_once_ends_no_job(
+    job: SparkJob, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Budgeted(Unwatched):
+        def looked(
+            self, job: SparkJob, handle: Handle, state: JobState, cost: Callable[[], Cost | None]
+        ) -> None:
+            cost()
+
+    monkeypatch.setattr(life.time, "sleep", lambda _seconds: None)  # type: ignore[attr-defined]
+    service = good(job)
+    service.fail["cost"] = [UnansweredError("AWS is busy")]
+    run(service, job, records, watch=Budgeted())
+    assert not service.cancelled
 
 
 def test_a_success_without_its_summary_is_none(job: SparkJob, records: Records) -> None:

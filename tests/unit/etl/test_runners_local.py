@@ -193,7 +193,7 @@ pyspark.errors.exceptions.captured.AnalysisException: [UNRESOLVED_COLUMN] There 
         "no space left on the device of WATCHKEEPER_HOME; free some and run again",
     ),
     "no exception": ("one\ntwo\nthree\nfour\n", "exit code 137; two | three | four"),
-    "no log": ("", "exit code 137; "),
+    "no log": ("", "exit code 137"),
 }
 
 
