@@ -55,17 +55,23 @@ class Kept:
         if self._again:
             if now < self._again:
                 return None
+            try:
+                self._begin()
+            except (OSError, subprocess.SubprocessError) as error:  # the others go on
+                return self._later(now, f"cannot begin: {error}")
             self._again = 0.0
-            self._begin()
             return f"{self.part.name} begins again"
         code = self._process.poll()
         if code is None:
             return None
-        self._wait = (
-            FIRST_SECONDS if now - self._began > STEADY_SECONDS else min(2 * self._wait, LONGEST_SECONDS)
-        )
+        if now - self._began > STEADY_SECONDS:
+            self._wait = FIRST_SECONDS / 2
+        return f"{self._later(now, f'ended with {code}')}; see {self.log}"
+
+    def _later(self, now: float, why: str) -> str:
+        self._wait = min(2 * self._wait, LONGEST_SECONDS)
         self._again = now + self._wait
-        return f"{self.part.name} ended with {code}; again in {self._wait:.0f} s; see {self.log}"
+        return f"{self.part.name} {why}; again in {self._wait:.0f} s"
 
     @property
     def process(self) -> Process | None:

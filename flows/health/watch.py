@@ -68,16 +68,22 @@ class Watch:
                 if part.name not in self._kept:
                     self._start(part)
         except (WatchkeeperError, OSError) as error:  # a damaged registry is for alerts, not for our end
-            if str(error) != self._said:
-                print(f"what there is to watch cannot be read: {error}", file=sys.stderr, flush=True)
-            self._said = str(error)
-        self._write([kept.part for kept in self._kept.values()])
+            self._say_once(f"what there is to watch cannot be read: {error}")
+        try:
+            self._write([kept.part for kept in self._kept.values()])
+        except OSError as error:  # nor is a full disk; tried again at the next look
+            self._say_once(f"{self._folder} cannot be written: {error.strerror}")
 
     def end(self) -> None:
         """End all, the last first; nobody else may end them meanwhile."""
         (self._folder / PARTS).unlink(missing_ok=True)
         for kept in reversed(self._kept.values()):
             kept.end()
+
+    def _say_once(self, words: str) -> None:
+        if words != self._said:
+            print(words, file=sys.stderr, flush=True)
+        self._said = words
 
     def _start(self, part: Part) -> None:
         where = f"http://{part.address}" if part.port else ""
