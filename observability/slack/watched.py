@@ -13,7 +13,6 @@ from observability.slack.ending import Ender
 RULE = "watchkeeper:deadman"
 ASK_SECONDS = 5.0
 KEPT = {
-    "alertmanager": "No alert reaches the relay.",
     "exporter": "Nothing is known of runs, tables and models.",
     "statsd": "Counts and durations are lost.",
     "node": "Nothing is known of this host.",
@@ -45,19 +44,31 @@ class Watched:
 
 
 def watched(settings: ObservabilitySettings, clock: Callable[[], float] = time.time) -> list[Watched]:
-    """Prometheus and the relay of these settings; also Grafana, where no alert is sent on without it."""
+    """Prometheus and the relay of these settings, and what sends alerts on: Alertmanager or Grafana."""
     prometheus = f"http://{settings.prometheus_host}:{settings.prometheus_port}"
     relay = f"http://{settings.relay_host}:{settings.relay_port}"
     password = settings.prometheus_password
+
+    def scraped(job: str) -> float | None:
+        # Where Prometheus is silent too, that is said already.
+        return None if newest_sample(prometheus, password, f'up{{job="{job}"}} == 0') else clock()
+
     grafana = Watched(
         "GrafanaSilent",
         "Grafana does not answer",
         "It evaluates the rules: no alert can fire. See its log, and `task up`.",
-        # Where Prometheus is silent too, that is said already.
-        lambda: None if newest_sample(prometheus, password, 'up{job="grafana"} == 0') else clock(),
+        lambda: scraped("grafana"),
+    )
+    alertmanager = Watched(
+        "AlertmanagerSilent",
+        "Alertmanager does not answer",
+        "No alert reaches the relay. See its log, and `task watch`.",
+        lambda: scraped("alertmanager"),
+        f"{settings.runbook_url}/NotificationsFailing.md",
+        "alertmanager",
     )
     return [
-        *([grafana] if settings.pager == "grafana" else []),
+        grafana if settings.pager == "grafana" else alertmanager,
         Watched(
             "PrometheusSilent",
             "Prometheus evaluates no rules",
@@ -77,7 +88,7 @@ def watched(settings: ObservabilitySettings, clock: Callable[[], float] = time.t
 
 
 def kept(ender: Ender, runbooks: str, clock: Callable[[], float] = time.time) -> list[Watched]:
-    """Further parts of `task watch`, while it keeps them; TargetGone tells of most."""
+    """Further parts of `task watch`, while it keeps them; TargetGone tells of them."""
 
     def seen(name: str) -> Callable[[], float | None]:
         def ask() -> float | None:
@@ -94,7 +105,7 @@ def kept(ender: Ender, runbooks: str, clock: Callable[[], float] = time.time) ->
             seen(name),
             f"{runbooks}/TargetGone.md",
             name,
-            quiet=name != "alertmanager",
+            quiet=True,
         )
         for name, follows in KEPT.items()
     ]

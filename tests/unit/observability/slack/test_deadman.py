@@ -187,20 +187,20 @@ def test_who_does_not_answer_was_not_seen() -> None:
         assert healthy(url)
 
 
-def test_grafana_is_watched_where_it_evaluates_and_prometheus_sees_it(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("pager", ["grafana", "alertmanager"])
+def test_what_sends_alerts_on_is_watched_by_what_prometheus_sees_of_it(
+    monkeypatch: pytest.MonkeyPatch, pager: str
 ) -> None:
-    settings = ObservabilitySettings(_env_file=None, pager="grafana")  # type: ignore[call-arg]
-    grafana, *others = watched(settings, lambda: 7.0)
-    assert grafana.name == "GrafanaSilent"
-    assert [part.name for part in others] == [
-        part.name for part in watched(settings.model_copy(update={"pager": "alertmanager"}))
-    ]
-    down: float | None = 1.0
-    monkeypatch.setattr(looked_at, "newest_sample", lambda *_: down)
-    assert grafana.seen() is None
-    down = None
-    assert grafana.seen() == 7.0
+    settings = ObservabilitySettings(_env_file=None, pager=pager)  # type: ignore[call-arg, arg-type]
+    sends, *others = watched(settings, lambda: 7.0)
+    assert sends.name == f"{pager.capitalize()}Silent"
+    assert not sends.quiet
+    assert [part.name for part in others] == ["PrometheusSilent", "RelaySilent"]
+    down = {f'up{{job="{pager}"}} == 0': 1.0}
+    monkeypatch.setattr(looked_at, "newest_sample", lambda *given: down.get(given[-1]))
+    assert sends.seen() is None
+    down.clear()
+    assert sends.seen() == 7.0
 
 
 class Kept:
@@ -315,9 +315,9 @@ def test_further_parts_of_the_watch_are_told_where_something_is_done(
     clock = Clock()
     relay = Kept(tmp_path, clock)
     parts = {part.part: part for part in kept(relay.ender, "http://h", clock)}
-    assert parts.keys() == {"alertmanager", "exporter", "statsd", "node"}
+    assert parts.keys() == {"exporter", "statsd", "node"}
     assert all(part.seen() == clock() for part in parts.values()), "what nobody keeps is not silent"
-    assert [name for name, part in parts.items() if not part.quiet] == ["alertmanager"]
+    assert all(part.quiet for part in parts.values())
     with web(200, "") as url:
         write(relay.parts, [Process("exporter", 1, "now", clock(), url)])
         assert parts["exporter"].seen() == clock()
