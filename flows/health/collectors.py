@@ -135,9 +135,7 @@ class Asking:
         """Every page."""
         found: list[Run] = []
         while True:
-            answer = self._client.post(path, json=body | {"limit": PAGE, "offset": len(found)})
-            answer.raise_for_status()
-            page = answer.json()
+            page = self._ask(path, body | {"limit": PAGE, "offset": len(found)})
             found += page
             if len(page) < PAGE:
                 return found
@@ -145,8 +143,12 @@ class Asking:
     def newest(self, runs: dict[str, Any], **body: Any) -> list[Run]:  # noqa: ANN401
         """A page of runs, those that ended last first."""
         asked = {"sort": "END_TIME_DESC", "limit": PAGE, "flow_runs": runs, **body}
-        answer = self._client.post("/flow_runs/filter", json=asked)
-        answer.raise_for_status()
+        return self._ask("/flow_runs/filter", asked)
+
+    def _ask(self, path: str, body: dict[str, Any]) -> list[Run]:
+        answer = self._client.post(path, json=body)
+        if not answer.is_success:  # httpx's own text has the whole address, which may hold a password
+            raise WatchkeeperError(f"the Prefect server answers {answer.status_code} to {path}")
         return list(answer.json())
 
 

@@ -140,7 +140,7 @@ def states_of(settings: Settings, ids: set[str]) -> dict[str, str]:
         with httpx.Client(base_url=url, headers=header, timeout=30, trust_env=False) as client:
             found = Asking(client).all("/flow_runs/filter", flow_runs=asked)
             return {run["id"]: run["state_type"] for run in found}
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, WatchkeeperError) as error:
         raise WatchkeeperError(f"Prefect does not say which runs live: {error}; nothing was ended") from None
 
 
