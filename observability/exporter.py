@@ -32,6 +32,8 @@ class Collector:
         timeout: seconds from being asked in which the source must answer; after them it counts as failed.
         fresh: seconds for which an answer is good.
         wait: seconds of them for which a scrape waits; then it says what the source has said just before.
+        held: seconds for which the last answer stands in where the source fails: series that were gone for a
+            scrape would end their alerts, and begin them again. Not for what grows old by not being read.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Collector:
     timeout: float = 5.0
     fresh: float = 5.0
     wait: float = 0.5
+    held: float = 0.0
+    _good: tuple[list[Sample], float] = field(default_factory=lambda: ([], float("-inf")))
     _said: tuple[list[Sample] | None, float] | None = None
     _answered: float = float("-inf")
     _asked: float = float("-inf")
@@ -76,12 +80,16 @@ class Collector:
         samples, took = said
         yield COLLECTOR_UP, {"collector": self.name}, float(samples is not None)
         yield COLLECTOR_SECONDS, {"collector": self.name}, took
+        good, when = self._good
+        if samples is None and time.monotonic() - when < self.held:
+            samples = good
         yield from samples or []
 
     def _ask(self) -> None:
         started, samples = time.perf_counter(), None
         try:
             samples = list(self.read())
+            self._good = samples, time.monotonic()
         except Exception as error:  # whatever the source's library raises: the metric says that it failed
             LOG.warning("collector %s failed: %s", self.name, error)
         self._said, self._answered = (samples, time.perf_counter() - started), time.monotonic()

@@ -19,6 +19,9 @@ LONG = 600.0
 READING = 60.0
 """Seconds for the landing zones, where copies of what a table holds are read once."""
 
+HELD = 300.0
+"""Seconds for which what is kept on a store holds though it cannot be read; then CollectorFailing fires."""
+
 
 def collectors(settings: Settings) -> list[Collector]:
     """Every source of truth of this home; what changes slowly or costs much is asked less often."""
@@ -26,12 +29,12 @@ def collectors(settings: Settings) -> list[Collector]:
     orphans, landing = Orphans(settings, lake), LandingZones(settings, lake)
     return [
         Collector("prefect", runs.collect),
-        Collector("tables", lambda: tables(settings, lake)),
+        Collector("tables", lambda: tables(settings, lake), held=HELD),
         Collector("contracts", lambda: contracts(settings), fresh=settings.listing_seconds),
         Collector("landing", landing.collect, timeout=READING, fresh=settings.listing_seconds),
         Collector("orphans", orphans.collect, timeout=LONG, fresh=settings.listing_seconds, wait=0),
-        Collector("models", lambda: champions(settings)),
-        Collector("drift", lambda: drift(settings)),
+        Collector("models", lambda: champions(settings), held=HELD),
+        Collector("drift", lambda: drift(settings), held=HELD),
         Collector("health", lambda: probes(settings)),
         Collector("disk", lambda: disk(settings)),
     ]

@@ -37,6 +37,23 @@ def test_a_collector_that_fails_takes_nothing_else_down() -> None:
     assert found["watchkeeper_collector_success", "bad"] == 0
 
 
+def test_a_source_that_fails_once_does_not_take_its_series_away() -> None:
+    answers = [good, bad, bad]
+
+    def read() -> Iterator[Sample]:
+        return answers.pop(0)()
+
+    collector = Collector("store", read, fresh=0, held=60)
+    exporter = Exporter([collector])
+    assert said(exporter)["watchkeeper_collector_success", "store"] == 1
+    found = said(exporter)
+    assert found["watchkeeper_collector_success", "store"] == 0
+    assert found["watchkeeper_drift_columns_ratio", "shop.sales"] == 0.25
+    collector.held = 0.0
+    assert ("watchkeeper_drift_columns_ratio", "shop.sales") not in said(exporter)
+    assert not answers
+
+
 def test_a_collector_that_hangs_is_not_waited_for_and_not_asked_twice() -> None:
     asked, end = [], threading.Event()
 
