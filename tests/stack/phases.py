@@ -73,7 +73,7 @@ class Told:
 PHASES = [
     [
         Told(
-            node(memory=0.2e9, skew=2.0, idle_rate=0.0),
+            node(memory=0.2e9, skew=0.4, idle_rate=0.0),
             {
                 "NodeMemoryLow": "memory is nearly used up",
                 "NodeClockSkew": "the clock is off",

@@ -92,7 +92,7 @@ def render() -> Dashboard:
                     "How far it is from its time servers.",
                     "s",
                     {"{{instance}}": "max by (instance) (abs(node_timex_offset_seconds))"},
-                    [Bound("NodeClockSkew", 0.5)],
+                    [Bound("NodeClockSkew", 0.05)],
                     span=8,
                 ),
                 series(
