@@ -16,6 +16,7 @@ from observability.prometheus.files import (
     NATIVE_TITLE,
     PAST_RELAY,
     PAST_RELAY_GROUPED,
+    REFUSING,
 )
 from observability.slack.items import BLIND
 
@@ -61,6 +62,9 @@ def policies(native: bool) -> dict[str, Any]:
         "object_matchers": [["alertname", "=~", PAST_RELAY]],
         "group_by": PAST_RELAY_GROUPED,
     }
+    refusing = down | {
+        "object_matchers": [["alertname", "=", "NotificationsFailing"], ["integration", "=~", REFUSING]]
+    }
     # Where Prometheus does not answer every rule says so, at the first error and whatever its `for` is
     # (`resultError` of grafana/grafana pkg/services/ngalert/state): one message, and none for a restart.
     blind = {
@@ -74,7 +78,7 @@ def policies(native: bool) -> dict[str, Any]:
         "mute_time_intervals": [WEEKENDS],
         "repeat_interval": "1w",
     }
-    return {"receiver": RELAY, **GROUPED, "routes": [*([down] if native else []), blind, info]}
+    return {"receiver": RELAY, **GROUPED, "routes": [*([down, refusing] if native else []), blind, info]}
 
 
 def templates() -> list[dict[str, Any]]:

@@ -29,6 +29,8 @@ GROUPED: dict[str, Any] = {
 """One alert's instances are one message, in Alertmanager and in Grafana."""
 PAST_RELAY = "RelayDown|RelayUndelivered|PageWithoutRelay"
 """Alerts that the relay cannot be trusted with."""
+REFUSING = "webhook|relay"
+"""Of NotificationsFailing, the integrations that go past the relay: it takes nothing, or is refused."""
 PAST_RELAY_GROUPED = [*GROUPED["group_by"], "fires"]
 """Each page that the relay does not tell is a message of its own."""
 NATIVE = "native"
@@ -169,6 +171,11 @@ def alertmanager(settings: ObservabilitySettings, webhook: Path, pace: float = 1
             "routes": [
                 {
                     "matchers": [f'alertname=~"{PAST_RELAY}"'],
+                    "receiver": NATIVE,
+                    "group_by": PAST_RELAY_GROUPED,
+                },
+                {
+                    "matchers": ['alertname="NotificationsFailing"', f'integration=~"{REFUSING}"'],
                     "receiver": NATIVE,
                     "group_by": PAST_RELAY_GROUPED,
                 },

@@ -23,7 +23,8 @@ def test_every_receiver_of_the_tree_is_there(slack: SecretStr | None) -> None:
 def test_only_the_relays_own_failure_goes_past_it() -> None:
     past = [route for route in notify.policies(native=True)["routes"] if route["receiver"] == notify.SLACK]
     assert [route["object_matchers"] for route in past] == [
-        [["alertname", "=~", "RelayDown|RelayUndelivered|PageWithoutRelay"]]
+        [["alertname", "=~", "RelayDown|RelayUndelivered|PageWithoutRelay"]],
+        [["alertname", "=", "NotificationsFailing"], ["integration", "=~", "webhook|relay"]],
     ]
 
 

@@ -96,13 +96,13 @@ NODE = [
     ),
     Case(
         "NodeClockSkew",
-        {'node_timex_offset_seconds{instance="n1"}': "0.1x9 -0.6x20 0.1x5"},
+        {'node_timex_offset_seconds{instance="n1"}': "0.01x9 -0.3x20 0.01x5"},
         20,
         31,
         "ticket",
         "platform",
         "n1: the clock is off",
-        "It differs by 600ms from its time servers; S3 refuses at 15 minutes.",
+        "It differs by 300ms from its time servers; S3 refuses at 15 minutes.",
         {"instance": "n1"},
     ),
 ]
@@ -623,6 +623,17 @@ WATCH = [
             "alertmanager_notifications_failed_total",
             "grafana_alerting_notifications_failed_total",
         )
+    ),
+    Case(
+        "NotificationsFailing",
+        {'watchkeeper_relay_messages_total{job="relay", outcome="refused"}': "0x9 60x40"},
+        11,
+        15,
+        "page",
+        "platform",
+        "Alerts do not reach their receiver",
+        "200m notifications a second fail.",
+        {"job": "relay", "outcome": "refused", "integration": "relay"},
     ),
     Case(
         "RelayDown",

@@ -256,7 +256,7 @@ EDGES = [
         },
     ),
     *both("NodeCpuSaturated", "50m", 6, 5.4, {idle(0): "0x60", idle(1): "0+{v}x60"}),
-    *both("NodeClockSkew", "15m", 0.5, 0.51, {'node_timex_offset_seconds{instance="n1"}': "-{v}x20"}),
+    *both("NodeClockSkew", "15m", 0.05, 0.051, {'node_timex_offset_seconds{instance="n1"}': "-{v}x20"}),
     *both(
         "TableQuarantine",
         "5m",
@@ -401,6 +401,32 @@ EDGES = [
             ("webhook", "0x9 60+60x40", "1x40", "14m", True),
             ("slack", "0x9 60x40", "0x40", "14m", True),
             ("slack", "0x9 60x40", "0x40", "16m", False),
+        )
+    ),
+    # The receiver refuses for good, or has taken nothing for a week; to deliver or to try on is no failure.
+    *(
+        Edge(
+            "NotificationsFailing",
+            {f'watchkeeper_relay_messages_total{{outcome="{outcome}"}}': values},
+            at,
+            fires,
+        )
+        for outcome, values, at, fires in (
+            ("refused", "0x9 1x40", "10m30s", False),
+            ("refused", "0x9 1x40", "11m", True),
+            ("refused", "0x9 1x40", "16m", False),
+            ("expired", "0x9 1x40", "11m", True),
+            ("delivered", "0+60x40", "14m", False),
+            ("retried", "0+60x40", "14m", False),
+        )
+    ),
+    # The relay is up and takes nothing.
+    *(
+        Edge("PageWithoutRelay", {RELAY: "1x40", failed: "0x9 60+60x40", target("serve"): "0x40"}, at, fires)
+        for failed, at, fires in (
+            (f'{UNTOLD[0]}{{integration="webhook"}}', "10m", False),
+            (f'{UNTOLD[0]}{{integration="webhook"}}', "14m", True),
+            (f'{UNTOLD[0]}{{integration="slack"}}', "14m", False),
         )
     ),
     # A ticket, a page that is the relay's own, and a page of which the relay can tell.
