@@ -634,6 +634,7 @@ WATCH = [
         "Alerts do not reach their receiver",
         "200m notifications a second fail.",
         {"job": "relay", "outcome": "refused", "integration": "relay"},
+        silent=("PageWithoutRelay",),
     ),
     Case(
         "RelayDown",
