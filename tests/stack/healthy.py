@@ -233,6 +233,8 @@ class Day:
         # The relay had a message at hand when it was asked.
         came = np.where(self.between(9 * HOUR, STEP), self.now - 1, np.nan)
         self.say("watchkeeper_relay_oldest_timestamp_seconds", "relay", came)
+        for outcome, rate in {"delivered": 0.002, "retried": 0.0001, "refused": 0.0, "expired": 0.0}.items():
+            self.say("watchkeeper_relay_messages_total", "relay", self.grown(rate), outcome=outcome)
 
     def openmetrics(self) -> Iterator[str]:
         """The day as text that promtool reads."""
