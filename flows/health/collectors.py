@@ -75,8 +75,8 @@ class Runs:
         """Of each flow and deployment its runs, and of each pool its workers.
 
         Raises:
-            WatchkeeperError: no server runs.
-            httpx.HTTPError: it does not answer as it should.
+            WatchkeeperError: no server runs, or it refuses to tell.
+            httpx.HTTPError: it does not answer.
         """
         url = self._settings.prefect_api_url or running_server(self._settings)
         if url is None:

@@ -13,6 +13,7 @@ from dotenv import dotenv_values
 from pydantic import SecretStr
 
 from flows.config import CHECKOUT, Settings
+from flows.errors import WatchkeeperError
 from flows.health import stack, up
 from flows.health.collectors import Runs
 from flows.prefect_env import NO_TRACKING
@@ -123,8 +124,13 @@ def test_prefects_server_asks_for_its_login_and_ours_know_it(settings: Settings,
         login = (USER, "a word")  # as Prometheus has it
         assert httpx.get(f"{url}/metrics", auth=login, trust_env=False).status_code == 200
         assert list(Runs(inside).collect()) == []
-        with pytest.raises(httpx.HTTPStatusError, match="401"):
-            list(Runs(inside.model_copy(update={"prefect_auth_string": None})).collect())
+        there = url.replace("http://", "http://me:a-password@")
+        outside = inside.model_copy(update={"prefect_auth_string": None, "prefect_api_url": there})
+        with pytest.raises(
+            WatchkeeperError, match="the Prefect server answers 401 to /flows/filter"
+        ) as refused:
+            list(Runs(outside).collect())
+        assert "a-password" not in str(refused.value)
         listed = [sys.executable, "-m", "flows.prefect_cli", "work-pool", "ls"]
         done = subprocess.run(
             listed,
