@@ -158,12 +158,17 @@ def test_on_probation_a_champion_that_fails_is_rolled_back_while_a_shadow_only_l
         name = "watchkeeper_serve_shadow_total"
         wait_until(lambda: service.total(name) == len(returned), "the shadow to have seen every answer")
         assert service.total(name, outcome="failed") == 0
+        dropped = service.total(
+            name, outcome="dropped"
+        )  # which a busy machine may: answers never wait for it
         assert service.stop() == 0
     folder = home / "landing" / "serving" / "predictions"
     rows = [row for path in folder.glob("[!.]*.parquet") for row in pq.read_table(path).to_pylist()]
     by_shadow = [row for row in rows if row["shadow"]]
     assert {row["model_version"] for row in by_shadow} == {"shadow"}
-    assert {row["request_id"] for row in by_shadow} == returned.keys(), "it saw every request, as was asked"
+    seen = {row["request_id"] for row in by_shadow}
+    assert seen <= returned.keys()
+    assert len(seen) == len(returned) - dropped > 0, "it saw every request that it could, as was asked"
     assert {row["request_id"] for row in rows if not row["shadow"]} == returned.keys()
     assert "shadow" not in {answer["model_version"] for answer in returned.values()}
 
