@@ -271,9 +271,9 @@ def main() -> int:
     args.add_argument("--project", default=template.defaults()["Project"], help="the stack's parameter")
     args.add_argument("--bucket", default=bucket_of(settings), help="WATCHKEEPER_STORE's unless said")
     said = args.parse_args()
-    if not said.bucket:
+    bucket, _ = bucket_and_key(said.bucket)
+    if not bucket:
         raise WatchkeeperError("no bucket is set; set WATCHKEEPER_STORE=s3://NAME, or give --bucket NAME")
-    bucket = said.bucket.removeprefix("s3://").partition("/")[0]
     account = account_of(said.project, bucket, Aws(settings).session)
     return show(account, [*resources(account, settings), *permissions(account)])
 

@@ -64,12 +64,11 @@ class Kept:
         code = self._process.poll()
         if code is None:
             return None
-        if now - self._began > STEADY_SECONDS:
-            self._wait = FIRST_SECONDS / 2
-        return f"{self._later(now, f'ended with {code}')}; see {self.log}"
+        steady = now - self._began > STEADY_SECONDS
+        return f"{self._later(now, f'ended with {code}', steady=steady)}; see {self.log}"
 
-    def _later(self, now: float, why: str) -> str:
-        self._wait = min(2 * self._wait, LONGEST_SECONDS)
+    def _later(self, now: float, why: str, *, steady: bool = False) -> str:
+        self._wait = FIRST_SECONDS if steady else min(2 * self._wait, LONGEST_SECONDS)
         self._again = now + self._wait
         return f"{self.part.name} {why}; again in {self._wait:.0f} s"
 

@@ -158,9 +158,8 @@ def test_on_probation_a_champion_that_fails_is_rolled_back_while_a_shadow_only_l
         name = "watchkeeper_serve_shadow_total"
         wait_until(lambda: service.total(name) == len(returned), "the shadow to have seen every answer")
         assert service.total(name, outcome="failed") == 0
-        dropped = service.total(
-            name, outcome="dropped"
-        )  # which a busy machine may: answers never wait for it
+        # A busy machine may: answers never wait for the shadow.
+        dropped = service.total(name, outcome="dropped")
         assert service.stop() == 0
     folder = home / "landing" / "serving" / "predictions"
     rows = [row for path in folder.glob("[!.]*.parquet") for row in pq.read_table(path).to_pylist()]

@@ -168,12 +168,8 @@ class Life:
 
     def _told(self, state: JobState, *, adopted: bool) -> JobState:
         self._keep(self.held.attempt, state.phase)
-        try:
-            links = self._runner.links(self.held)
-        except SparkJobError as error:  # no job ends for want of a link
-            links = {}
-            self._on_log(f"where the job is to be seen is not known: {error}")
-        self._watch.submitted(self._job, self.held, links, adopted=adopted)
+        links = self._unless_refused("where the job is to be seen is not known", self._runner.links, 0)
+        self._watch.submitted(self._job, self.held, links or {}, adopted=adopted)
         return state
 
     def describe(self, handle: Handle) -> JobState:
@@ -192,7 +188,7 @@ class Life:
         if state.phase == "running" and not self._runner.tells_log and (far := progress_of(self._job)):
             on_progress(far.done, far.known)
             state = JobState(state.phase, ", ".join(filter(None, (state.detail, str(far)))))
-        cost = partial(patiently, lambda: self._runner.cost(self.held))
+        cost = partial(patiently, partial(self._runner.cost, self.held))
         self._watch.looked(self._job, self.held, state, cost)
         return state
 
@@ -203,15 +199,11 @@ class Life:
             SparkJobError: it was no success.
         """
         self._keep(self.held.attempt, state.phase)
-        cost = self._cost()
+        cost = self._unless_refused("the job's cost is not known", self._runner.cost)
         self._watch.ended(self._job, self.held, state, cost)
         if state.phase == "success" and self._job.summary.exists():
             return cost
-        try:
-            log = patiently(lambda: self._runner.logs(self.held), 30)
-        except SparkJobError as error:  # how it ended is told all the same
-            log = []
-            self._on_log(f"the driver's log cannot be read: {error}")
+        log = self._unless_refused("the driver's log cannot be read", self._runner.logs) or []
         if not self._runner.tells_log:
             for line in log:
                 self._on_log(line)
@@ -219,12 +211,12 @@ class Life:
             f"the Spark job failed: {cause_of(log, state.detail or state.phase, self._runner.full_disk)}"
         )
 
-    def _cost(self) -> Cost | None:
-        """What is known of it: a job that went well does not fail because its cost is not known."""
+    def _unless_refused(self, words: str, ask: Callable[[Handle], T], seconds: float = 30) -> T | None:
+        """An answer on which the job's end does not hang; None where there is none, and the log says so."""
         try:
-            return patiently(lambda: self._runner.cost(self.held), 30)
+            return patiently(lambda: ask(self.held), seconds)
         except SparkJobError as error:
-            self._on_log(f"the job's cost is not known: {error}")
+            self._on_log(f"{words}: {error}")
             return None
 
     def cancel(self) -> None:

@@ -518,6 +518,7 @@ SERVING = [
 ]
 
 JOBS = {f'up{{job="{job}", instance="x"}}': "1x40" for job in ("statsd", "exporter", "serve", "relay")}
+WEBHOOK = {"integration": "webhook"}
 WATCH = [
     Case(
         "TargetGone",
@@ -609,32 +610,25 @@ WATCH = [
     *(
         Case(
             "NotificationsFailing",
-            {f'{name}{{integration="webhook"}}': "0x9 60x40"},
+            {series: "0x9 60x40"},
             11,
             15,
             "page",
             "platform",
             "Alerts do not reach their receiver",
             "200m notifications a second fail.",
-            {"integration": "webhook"},
+            labels,
+            silent=("PageWithoutRelay",),
         )
-        for name in (
-            "prometheus_notifications_errors_total",
-            "alertmanager_notifications_failed_total",
-            "grafana_alerting_notifications_failed_total",
+        for series, labels in (
+            ('prometheus_notifications_errors_total{integration="webhook"}', WEBHOOK),
+            ('alertmanager_notifications_failed_total{integration="webhook"}', WEBHOOK),
+            ('grafana_alerting_notifications_failed_total{integration="webhook"}', WEBHOOK),
+            (
+                'watchkeeper_relay_messages_total{job="relay", outcome="refused"}',
+                {"job": "relay", "outcome": "refused", "integration": "relay"},
+            ),
         )
-    ),
-    Case(
-        "NotificationsFailing",
-        {'watchkeeper_relay_messages_total{job="relay", outcome="refused"}': "0x9 60x40"},
-        11,
-        15,
-        "page",
-        "platform",
-        "Alerts do not reach their receiver",
-        "200m notifications a second fail.",
-        {"job": "relay", "outcome": "refused", "integration": "relay"},
-        silent=("PageWithoutRelay",),
     ),
     Case(
         "RelayDown",
